@@ -1,0 +1,92 @@
+"""Experiments: a grid of runs in a YAML file, with the presets smoke, cpu and paper."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from fglib.config import RunConfig, build
+from fglib.errors import ConfigError, unknown
+
+PRESETS = ("smoke", "cpu", "paper")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a preset overrides in an experiment, and what it takes to run it."""
+
+    hardware: str
+    seeds: tuple[int, ...]
+    data: dict = field(default_factory=dict)
+    method: dict = field(default_factory=dict)
+    train: dict = field(default_factory=dict)
+    model: dict = field(default_factory=dict)
+    augment: dict = field(default_factory=dict)
+    measure: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A grid of runs: the variants of one question, in the presets smoke, cpu and paper."""
+
+    name: str
+    title: str
+    question: str
+    chapter: str
+    common: dict
+    variants: dict
+    presets: dict
+
+    def resolve(self, variant: str, preset: str, seed: int = 0, overrides: dict | None = None) -> RunConfig:
+        """The configuration of one run: common, then the preset, then the variant, then `overrides`."""
+        where = f"experiment {self.name}"
+        if variant not in self.variants:
+            raise unknown("variant", variant, self.variants, where)
+        chosen = {
+            f.name: getattr(self.preset(preset), f.name)
+            for f in dataclasses.fields(Preset)
+            if f.name not in ("hardware", "seeds") and getattr(self.preset(preset), f.name)
+        }
+        merged: dict = {}
+        for layer in (self.common, chosen, self.variants[variant], overrides or {}):
+            merged = merge(merged, layer)
+        return build(RunConfig, {**merged, "seed": seed}, f"{where} ({variant}, {preset})")
+
+    def preset(self, name: str) -> Preset:
+        """The preset of that name; ConfigError with the nearest name otherwise."""
+        if name not in self.presets:
+            raise unknown("preset", name, self.presets, f"experiment {self.name}")
+        return self.presets[name]
+
+
+def merge(base: dict, over: dict) -> dict:
+    """`over` laid on `base`, section by section; a section that changes its `name` is replaced whole."""
+    out = dict(base)
+    for key, value in over.items():
+        old = out.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        renamed = both and value.get("name", old.get("name")) != old.get("name")
+        out[key] = {**old, **value} if both and not renamed else value
+    return out
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read an experiment file; every variant is resolved in every preset, so that a typo shows at once."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must be a mapping: title, question, chapter, common, variants, presets")
+    if not isinstance(raw.get("presets"), dict):
+        raise ConfigError(f"{path} lacks the mapping 'presets'")
+    for name in raw["presets"]:
+        if name not in PRESETS:
+            raise unknown("preset", name, PRESETS, str(path))
+    presets = {k: build(Preset, v, f"{path.name} preset {k}") for k, v in raw["presets"].items()}
+    experiment = build(Experiment, {**raw, "name": path.stem, "presets": presets}, path.name)
+    for variant in experiment.variants:
+        for preset in experiment.presets:
+            experiment.resolve(variant, preset)
+    return experiment

@@ -1,0 +1,63 @@
+"""Where things lie: everything is found from the package, never from the working directory."""
+
+import os
+from pathlib import Path
+
+from fglib.errors import ConfigError, FglibError, unknown
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+EXPERIMENTS = BOOK / "experiments"
+
+
+def results_dir() -> Path:
+    """Folder of run records: $FGLIB_RESULTS, or book/results."""
+    return Path(os.environ.get("FGLIB_RESULTS") or BOOK / "results")
+
+
+def checkpoints_dir() -> Path:
+    """Folder of training checkpoints (weights, never committed): $FGLIB_CHECKPOINTS, or checkpoints."""
+    return Path(os.environ.get("FGLIB_CHECKPOINTS") or ROOT / "checkpoints")
+
+
+def experiment_path(name: str) -> Path:
+    """The file of a named experiment, or a path to a YAML file of the user's own."""
+    given = Path(name)
+    if given.suffix in (".yml", ".yaml"):
+        if not given.is_file():
+            raise ConfigError(f"no experiment file at {given}; `fglib train --list` names those of the book")
+        return given
+    known = {p.stem: p for p in sorted(EXPERIMENTS.glob("*.yml"))}
+    if name not in known:
+        raise unknown("experiment", name, known, str(EXPERIMENTS))
+    return known[name]
+
+
+def chapter_path(name: str) -> Path:
+    """The notebook of a chapter, by its number, its name or a path to a notebook of the user's own."""
+    if name.endswith(".ipynb") and Path(name).is_file():
+        return Path(name)
+    known = {p.stem: p for p in sorted(BOOK.glob("*.ipynb"))}
+    name = name.removesuffix(".ipynb")
+    hits = [stem for stem in known if name in (stem, stem.split("_")[0])]
+    if len(hits) != 1:
+        raise unknown("chapter", name, known, str(BOOK))
+    return known[hits[0]]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write to a temporary name beside `path`, then rename: a crash leaves the old file or none.
+
+    Raises FglibError with one sentence when the disk is full or the folder may not be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as e:
+        temporary.unlink(missing_ok=True)
+        raise FglibError(
+            f"cannot write {path}: {e.strerror or e}; free space or choose another folder "
+            "(FGLIB_RESULTS, FGLIB_CHECKPOINTS); nothing recorded before is lost"
+        ) from e
