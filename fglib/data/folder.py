@@ -1,0 +1,179 @@
+"""Nested class folders, <split>/<level1>/<level2>/.../file, of any depth, in a folder or a zip archive."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fglib.data.files import BILINEAR, FileImages, Store
+from fglib.data.hierarchy import Hierarchy
+from fglib.data.images import ImageSet
+from fglib.errors import ConfigError, DataError
+
+RESIDENT_BYTES = 2e9  # a split up to this size is held decoded: it then fits on any GPU beside a network
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of one split, sorted, with the class names of each from coarse to fine.
+
+    boxes: (n,4) float (x0, y0, x1, y1) in pixels of the images as they will be decoded.
+    """
+
+    store: Store
+    names: tuple[str, ...] = field(repr=False)
+    classes: tuple[tuple[str, ...], ...] = field(repr=False)
+    boxes: Tensor | None = field(default=None, repr=False)
+
+    def subset(self, index: Sequence[int]) -> "Listing":
+        """The files at `index`, in that order."""
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in index),
+            classes=tuple(self.classes[i] for i in index),
+            boxes=None if self.boxes is None else self.boxes[torch.as_tensor(index, dtype=torch.long)],
+        )
+
+
+def read_folder(
+    root: str | Path,
+    split: str | None = None,
+    levels: Sequence[str] | None = None,
+    size: int | None = None,
+    resident: bool | str = "auto",
+    skip_corrupt: bool = False,
+    qualify: bool = False,
+) -> ImageSet:
+    """One split of nested class folders; the folders are the classes.
+
+    root: a folder or a zip archive; split: the folder below it to read, None for the root itself.
+    levels: names of the folder levels, coarse to fine; by default coarse and fine, or level1, level2, ...
+    size: short side in pixels, the center square is kept; None takes the images as they are, all of one size.
+    resident: decode all images into one tensor (True), each when asked for (False), or the first if they take
+        at most 2 GB ("auto").
+    skip_corrupt: leave out images that cannot be decoded, with a warning that counts, instead of an error.
+    qualify: name classes with their parents, for names that recur under other parents.
+    Raises DataError for missing folders, empty class folders, unequal depth and damaged images.
+    """
+    listing = list_images(root, split)
+    options = {"resident": resident, "skip_corrupt": skip_corrupt, "qualify": qualify}
+    return image_sets([listing], levels or level_names(listing), size, **options)[0]
+
+
+def image_sets(
+    listings: Sequence[Listing],
+    levels: Sequence[str],
+    size: int | None,
+    *,
+    resident: bool | str = "auto",
+    skip_corrupt: bool = False,
+    qualify: bool = False,
+    resample: Image.Resampling = BILINEAR,
+) -> list[ImageSet]:
+    """The image sets of several splits over one hierarchy, which has the classes of all; see `read_folder`."""
+    if not (isinstance(resident, bool) or resident == "auto"):
+        raise ConfigError(f"resident must be true, false or 'auto', not {resident!r}")
+    hierarchy, targets = Hierarchy.from_paths([c for part in listings for c in part.classes], levels, qualify=qualify)
+    lengths = [len(part.names) for part in listings]
+    targets = {level: labels.split(lengths) for level, labels in targets.items()}
+    sets = []
+    for i, part in enumerate(listings):
+        images = ImageSet(
+            FileImages(part.store, part.names, size, resample),
+            hierarchy,
+            {level: labels[i] for level, labels in targets.items()},
+            visible=hierarchy.levels,
+            paths=part.names,
+            boxes=part.boxes,
+        )
+        if skip_corrupt:
+            images = images.subset(images.images.readable())
+        if resident is True or (resident == "auto" and math.prod(images.images.shape) <= RESIDENT_BYTES):
+            images = replace(images, images=images.images.decode())
+        sets.append(images)
+    return sets
+
+
+def list_images(root: str | Path, split: str | None = None) -> Listing:
+    """The image files below `root` (a folder or zip archive) or below its folder `split`, with their classes."""
+    store = Store(Path(root).expanduser())
+    if not store.path.exists():
+        raise DataError(f"there is no folder or zip archive {store.path}; check the path")
+    files, folders = store.names()
+    top = "" if split is None else _split_folder(store, folders, split) + "/"
+    suffixes = _readable_suffixes()
+    names = [f for f in files if f.startswith(top) and PurePosixPath(f).suffix.lower() in suffixes]
+    classes = [tuple(name[len(top) :].split("/")[:-1]) for name in names]
+    if not names:
+        raise DataError(f"no images below {store.where(top)}; it needs class folders with images in them")
+    filled = {top + "/".join(path[: k + 1]) for path in set(classes) for k in range(len(path))}
+    empty = [folder for folder in folders if folder.startswith(top) and folder not in filled]
+    if empty:
+        raise DataError(f"class folder {store.where(empty[0])} holds no images; add some or remove it")
+    for name, path in zip(names, classes):
+        if not path or len(path) != len(classes[0]):
+            deep = f"{store.where(name)} lies {len(path)} class folders deep"
+            other = f", {store.where(names[0])} {len(classes[0])}" if path else ""
+            raise DataError(f"{deep}{other}; every image needs the same number of class folders, at least one")
+    return Listing(store, tuple(names), tuple(classes))
+
+
+def level_names(listing: Listing) -> tuple[str, ...]:
+    """Default names of the folder levels: coarse and fine when there are two, else level1, level2, ..."""
+    depth = len(listing.classes[0])
+    return ("coarse", "fine") if depth == 2 else tuple(f"level{k + 1}" for k in range(depth))
+
+
+def split_listing(listing: Listing, fraction: float, seed: int = 0) -> tuple[Listing, Listing]:
+    """A listing without splits as training and test part, the same for the same files, fraction and seed.
+
+    Each finest class gives its share to the test part, rounded so that the total comes out right over classes
+    with few images too; a class keeps at least one image for training.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigError(f"test_fraction must lie between 0 and 1, got {fraction}")
+    draw = torch.Generator().manual_seed(seed)
+    members: dict[tuple[str, ...], list[int]] = {}
+    for i, path in enumerate(listing.classes):
+        members.setdefault(path, []).append(i)
+    test, seen = [], 0
+    for path in sorted(members):
+        own = members[path]
+        share = math.floor((seen + len(own)) * fraction) - math.floor(seen * fraction)
+        seen += len(own)
+        order = torch.randperm(len(own), generator=draw).tolist()
+        test += [own[k] for k in order[: min(share, len(own) - 1)]]
+    if not test:
+        raise DataError(f"{listing.store.path} has too few images for a test fraction of {fraction}")
+    chosen = set(test)
+    return listing.subset([i for i in range(len(listing.names)) if i not in chosen]), listing.subset(sorted(test))
+
+
+def has_split(root: str | Path, split: str) -> bool:
+    """Whether a folder or zip archive has a folder of that split."""
+    store = Store(Path(root).expanduser())
+    return store.path.exists() and _find_split(store.names()[1], split) is not None
+
+
+def _find_split(folders: Sequence[str], split: str) -> str | None:
+    """The folder of a split: at the top, or inside the only top folder, as in the zip of a whole folder."""
+    tops = [folder for folder in folders if "/" not in folder]
+    places = [split] + [f"{tops[0]}/{split}"] * (len(tops) == 1)
+    return next((place for place in places if place in folders), None)
+
+
+def _split_folder(store: Store, folders: Sequence[str], split: str) -> str:
+    found = _find_split(folders, split)
+    if found is None:
+        tops = ", ".join(folder for folder in folders if "/" not in folder) or "no folders"
+        raise DataError(f"{store.path} has no folder '{split}' (it has {tops}); images belong in {split}/<class>/...")
+    return found
+
+
+def _readable_suffixes() -> set[str]:
+    """File name endings of all formats that Pillow can open."""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}

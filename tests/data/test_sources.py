@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from fglib.data.sources import SOURCES, find_root, load, status
+from fglib.errors import ConfigError, DataError
+
+BOXED = ("digits", "patches", "nested_patches")
+STORED = ("omniglot", "cifar100", "cub50", "pets", "sop")
+
+
+@pytest.mark.parametrize("name", BOXED)
+def test_what_the_table_says_is_what_one_gets(name):
+    data = load(name)
+    assert data.name == name
+    assert data.hierarchy.levels == data.train.visible == SOURCES[name].levels
+    assert data.train.images.shape[2:] == (SOURCES[name].size,) * 2
+    assert data.test.images.shape[1:] == data.train.images.shape[1:]
+    assert SOURCES[name].what in data.note
+    assert status(name) == (True, None, SOURCES[name].how)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_missing_data_say_which_where_and_how(name, tmp_path):
+    with pytest.raises(DataError) as caught:
+        load(name, tmp_path)
+    message = str(caught.value)
+    for part in (f"'{name}'", str(tmp_path), SOURCES[name].places[0], SOURCES[name].how):
+        assert part in message
+    assert status(name, tmp_path) == (False, None, SOURCES[name].how)
+    (tmp_path / SOURCES[name].places[-1]).mkdir(parents=True)
+    assert status(name, tmp_path) == (True, tmp_path / SOURCES[name].places[-1], SOURCES[name].how)
+
+
+def test_the_root_is_the_argument_else_the_variable_else_the_cache(monkeypatch):
+    monkeypatch.setenv("FGLIB_DATA", "/from/variable")
+    assert find_root("~/here") == Path.home() / "here"
+    assert find_root() == Path("/from/variable")
+    monkeypatch.setenv("FGLIB_DATA", "")
+    assert find_root() == Path.home() / ".cache/fglib"
+    monkeypatch.delenv("FGLIB_DATA")
+    assert find_root() == Path.home() / ".cache/fglib"
+
+
+def test_options_reach_the_reader():
+    data = load("patches", size=32, images=12, big=3, small=5, seed=1)
+    assert len(data.train) == len(data.test) == 12
+    assert data.hierarchy.num_classes("small") == 5
+    assert data.train.images.shape == (12, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cifar10", {}, "unknown data set 'cifar10'; did you mean 'cifar100'"),
+        ("patches", {"image": 3}, "unknown option 'image' in data set 'patches'; did you mean 'images'"),
+        ("digits", {"seed": 3}, "unknown option 'seed' in data set 'digits'. Valid: none"),
+        ("patches", {"images": "many"}, "option 'images' of data set 'patches' must be int, not 'many'"),
+        ("nested_patches", {"noise": [1]}, r"option 'noise' .* must be int \| float, not \[1\]"),
+        ("cifar100", {"per_class": 1.5}, r"option 'per_class' .* must be int \| None, not 1.5"),
+        ("folder", {}, "data set 'folder' needs the option 'path'"),
+        ("digits", {"size": 0}, "size must be a positive number of pixels, got 0"),
+        ("digits", {"size": "16"}, "size must be a positive number of pixels, got '16'"),
+    ],
+)
+def test_wrong_names_and_options(name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        load(name, **options)
+
+
+@pytest.mark.parametrize("name", [name for name in STORED if SOURCES[name].fetch])
+def test_a_download_that_fails_says_what_else_to_do(name, tmp_path, monkeypatch):
+    import torchvision
+
+    def fail(root, download, **arguments):
+        assert (root, download) == (str(tmp_path), True)
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.datasets, SOURCES[name].fetch[0], fail)
+    with pytest.raises(DataError, match=f"could not download '{name}' into .*no network"):
+        load(name, tmp_path, download=True)
+
+
+def test_a_download_is_read_when_it_has_come(tmp_path, monkeypatch, write_image):
+    import torchvision
+
+    def fetch(root, download):
+        for split in ("train", "test"):
+            write_image(Path(root) / "cifar100" / split / "fish/ray/0.png", size=(32, 32))
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR100", fetch)
+    assert len(load("cifar100", tmp_path, download=True).train) == 1
+
+
+@pytest.mark.parametrize("name", ["cub50", "sop"])
+def test_what_cannot_be_downloaded_says_how_to_get_it(name, tmp_path):
+    with pytest.raises(DataError, match="to get it: "):
+        load(name, tmp_path, download=True)
