@@ -1,0 +1,43 @@
+"""Methods: a trunk, its heads and its loss, wired as a paper draws them.
+
+Every method is an `nn.Module` with three members, so that one loop trains all of them:
+
+    loss(batch) -> dict of named scalar tensors; "total" is what is minimized
+    embed(images (B, 3, H, W) in [0, 1]) -> (B, d) features used for retrieval
+    after_step(batch) -> None; memory banks, moving averages and centers are written here and nowhere else
+
+A method with a classifier of the coarse labels also has `logits(images) -> (B, C)`.
+"""
+
+from fglib.config import RunConfig
+from fglib.errors import ConfigError, unknown
+from fglib.methods.patterns import Base, BaseIndi, BaseIndiEff, Fine, Indi
+from fglib.methods.protocol import Batch, Method, Task
+from fglib.models import build_trunk
+
+METHODS: dict[str, type[Method]] = {
+    "base": Base,
+    "fine": Fine,
+    "indi": Indi,
+    "base_indi": BaseIndi,
+    "base_indi_eff": BaseIndiEff,
+}
+
+
+def build_method(config: RunConfig, task: Task) -> Method:
+    """The method a configuration names, on a fresh trunk; call `torch.manual_seed` before for a fixed start."""
+    if config.method.name not in METHODS:
+        raise unknown("method", config.method.name, METHODS)
+    method = METHODS[config.method.name]
+    if method.needs_fine and not config.use_fine:
+        raise ConfigError(
+            f"method '{config.method.name}' trains on the fine labels ('{config.data.fine}'), which the "
+            "configuration hides; set `use_fine: true` if that is what you want"
+        )
+    try:
+        return method(build_trunk(config.model), task, **config.method.options)
+    except TypeError as e:
+        raise ConfigError(f"method.options of '{config.method.name}': {e}") from e
+
+
+__all__ = ["METHODS", "Batch", "Method", "Task", "build_method"]

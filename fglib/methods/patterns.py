@@ -1,0 +1,90 @@
+"""Base, Fine, Indi, Base-Indi and Base-Indi_eff of "Representation Learning with Fine-grained Patterns".
+
+Every method is the same trunk f under one or two linear heads without bias: W^B over super-classes, W^I over
+training images. f is normalized in no loss; retrieval ranks by its cosine. Weight decay acts on all of W^I at
+every step, also on the rows of images that are not in the batch.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fglib.losses import instance_cross_entropy, instance_cross_entropy_within
+from fglib.methods.protocol import Batch, Method, Task
+from fglib.models import Trunk
+
+
+class Base(Method):
+    """Super-classes only (Eq. 1)."""
+
+    def __init__(self, trunk: Trunk, task: Task) -> None:
+        super().__init__(trunk)
+        self.super_head = nn.Linear(trunk.dim, task.num_coarse, bias=False)  # W^B
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        f = self.trunk(batch.views[0]).float()
+        return {"total": F.cross_entropy(self.super_head(f), batch.coarse)}
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Super-class scores (B, C)."""
+        return self.super_head(self.trunk(images))
+
+
+class Fine(Method):
+    """Fine classes, the ceiling (Eq. 2); only with `use_fine: true`."""
+
+    needs_fine = True
+
+    def __init__(self, trunk: Trunk, task: Task) -> None:
+        super().__init__(trunk)
+        self.fine_head = nn.Linear(trunk.dim, task.num_fine, bias=False)  # W^F
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        f = self.trunk(batch.views[0]).float()
+        return {"total": F.cross_entropy(self.fine_head(f), batch.fine)}
+
+
+class Indi(Method):
+    """Every training image its own class (Eq. 3)."""
+
+    def __init__(self, trunk: Trunk, task: Task) -> None:
+        super().__init__(trunk)
+        self.instance_head = nn.Linear(trunk.dim, task.num_images, bias=False)  # W^I
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        f = self.trunk(batch.views[0]).float()
+        return {"total": instance_cross_entropy(f, self.instance_head.weight, batch.index)}
+
+
+class BaseIndi(Base):
+    """Super-classes and images together (Eq. 4), balanced by lambda_I."""
+
+    def __init__(self, trunk: Trunk, task: Task, lambda_i: float = 1.0) -> None:
+        super().__init__(trunk, task)
+        self.lambda_i = lambda_i
+        self.instance_head = nn.Linear(trunk.dim, task.num_images, bias=False)  # W^I
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        f = self.trunk(batch.views[0]).float()
+        superclass = F.cross_entropy(self.super_head(f), batch.coarse)
+        instance = self.instance_loss(f, batch)
+        return {
+            "total": superclass + self.lambda_i * instance,
+            "superclass": superclass,
+            "instance": instance,
+        }
+
+    def instance_loss(self, f: Tensor, batch: Batch) -> Tensor:
+        """Second term of Eq. 4, over all training images."""
+        return instance_cross_entropy(f, self.instance_head.weight, batch.index)
+
+
+class BaseIndiEff(BaseIndi):
+    """Base-Indi with the instance softmax restricted to the image's own super-class (Eq. 5)."""
+
+    def __init__(self, trunk: Trunk, task: Task, lambda_i: float = 1.0) -> None:
+        super().__init__(trunk, task, lambda_i)
+        self.register_buffer("superclass_of", task.coarse.clone(), persistent=False)
+
+    def instance_loss(self, f: Tensor, batch: Batch) -> Tensor:
+        """Second term of Eq. 5."""
+        return instance_cross_entropy_within(f, self.instance_head.weight, batch.index, self.superclass_of)

@@ -1,0 +1,74 @@
+"""What the training loop and a method say to each other: the task, the batch, the three members."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from fglib.data.images import ImageSet
+from fglib.errors import ConfigError, HiddenLabelsError
+from fglib.models import Trunk
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method may know of its training set before it sees a batch."""
+
+    num_images: int
+    num_coarse: int
+    coarse: Tensor  # (num_images,) coarse label of every training image
+    num_fine: int | None = None  # None when the fine labels are hidden
+
+    @classmethod
+    def of(cls, train: ImageSet, coarse: str, fine: str | None) -> "Task":
+        """The task of a training set; `fine` is None when the fine labels are hidden.
+
+        Raises ConfigError when a level that is trained on has fewer than two classes.
+        """
+        for level in (coarse, fine):
+            if level is not None and train.hierarchy.num_classes(level) < 2:
+                raise ConfigError(
+                    f"level '{level}' has a single class, {train.hierarchy.classes[level][0]!r}: there is "
+                    "nothing to tell apart; choose a finer level or add a class"
+                )
+        num_fine = None if fine is None else train.hierarchy.num_classes(fine)
+        return cls(len(train), train.hierarchy.num_classes(coarse), train.labels(coarse), num_fine)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch: views (T, B, 3, H, W) in [0, 1], coarse (B,), index (B,) into the training set."""
+
+    views: Tensor
+    coarse: Tensor
+    index: Tensor
+    fine_labels: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def fine(self) -> Tensor:
+        """Fine labels (B,), only where the experiment permits them; HiddenLabelsError otherwise."""
+        if self.fine_labels is None:
+            raise HiddenLabelsError(
+                "a method asked for the fine labels of a batch, which the configuration hides; set `use_fine: true`"
+            )
+        return self.fine_labels
+
+
+class Method(nn.Module):
+    """Base of all methods; see the package's docstring for the members."""
+
+    needs_fine = False  # trains on the fine labels
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Named scalar losses of a batch; "total" is what is minimized."""
+        raise NotImplementedError
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features (B, d) used for retrieval, of images (B, 3, H, W) in [0, 1]."""
+        return self.trunk(images)
+
+    def after_step(self, batch: Batch) -> None:
+        """State written after the optimizer's step; nothing by default."""

@@ -1,0 +1,5 @@
+"""Networks: trunks that turn images into features, and the parts the papers put on them."""
+
+from fglib.models.backbones import Trunk, build_trunk
+
+__all__ = ["Trunk", "build_trunk"]
