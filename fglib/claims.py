@@ -1,0 +1,168 @@
+"""The claims ledger: book/claims.yml and the run records in, a verdict per claim out.
+
+Four verdicts: "reproduced" (the paper's data and schedule), "holds in direction" (other data or scale, named),
+"does not hold", "not run" (with the command and the hardware that would run it). No verdict or number is typed:
+evidence (fglib.evidence) is a rule over run records or over a construction that is computed on the spot.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from fglib.config import build
+from fglib.errors import ConfigError, FglibError, unknown
+from fglib.evidence import MIN_SEEDS, Evidence, Finding, examine
+from fglib.paths import BOOK, ROOT, write_atomically
+from fglib.rules import Measured
+
+CLAIMS = BOOK / "claims.yml"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+PAPERS = {
+    "patterns": "Representation Learning with Fine-grained Patterns",
+    "grafit": "Grafit: Learning fine-grained image representations with coarse labels",
+    "coarse2fine": "Coarse2Fine: a two-stage training method for fine-grained visual classification",
+    "subtle": "Fine-grained Recognition: Accounting for Subtle Differences between Similar Classes",
+}
+REPRODUCED, DIRECTION, FAILS, NOT_RUN = VERDICTS = ("reproduced", "holds in direction", "does not hold", "not run")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim as book/claims.yml states it."""
+
+    id: str
+    paper: str
+    where: str
+    says: str
+    metric: str
+    data: str | None = None
+    paper_values: dict = field(default_factory=dict)
+    holds_if: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim with its verdict, why, and what it rests on; `evidence` is None where nothing is measured."""
+
+    id: str
+    paper: str
+    where: str
+    says: str
+    metric: str
+    verdict: str
+    reason: str
+    remarks: tuple[str, ...]  # other evidence, and the paper's own setting where that is still to be run
+    measured: tuple[Measured, ...]
+    paper_values: dict
+    evidence: Finding | None
+    command: str | None
+    hardware: str | None
+
+    def to_dict(self) -> dict:
+        """Plain JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+
+
+def load_claims(path: Path = CLAIMS) -> list[Claim]:
+    """All claims in the file's order; ConfigError names the claim and the key that is wrong."""
+    try:
+        papers = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as e:
+        raise ConfigError(f"the claims {path} cannot be read: {' '.join(str(e).split())}") from e
+    claims = []
+    for paper, entries in papers.items():
+        if paper not in PAPERS:
+            raise unknown("paper", paper, PAPERS, str(path))
+        for entry in entries:
+            claims.append(build(Claim, {"paper": paper, **entry}, f"claim {entry.get('id', '?')} in {path.name}"))
+    return claims
+
+
+def ledger(paper: str | None = None) -> list[Verdict]:
+    """The verdicts on all claims, or on those of one paper."""
+    if paper is not None and paper not in PAPERS:
+        raise unknown("paper", paper, PAPERS)
+    return [judge(claim) for claim in load_claims() if paper in (None, claim.paper)]
+
+
+def judge(claim: Claim) -> Verdict:
+    """The verdict on a claim: the first evidence from the paper's setting decides, else the first of any other."""
+    findings = [examine(evidence, f"claim {claim.id}") for evidence in claim.evidence]
+    enough = sorted((f for f in findings if f.measured), key=lambda f: not f.same)  # stable: the paper's setting first
+    shared = {name: getattr(claim, name) for name in ("id", "paper", "where", "says", "metric", "paper_values")}
+    if not enough:
+        # what is furthest, else what comes first
+        nearest = max(findings, key=lambda f: f.seeds, default=None)
+        return Verdict(
+            **shared,
+            verdict=NOT_RUN,
+            reason=_not_run(claim, nearest),
+            remarks=(),
+            measured=(),
+            evidence=None,
+            command=nearest and nearest.command,
+            hardware=nearest and nearest.hardware,
+        )
+    best, *others = enough
+    remarks = [f"also on {f}: {'holds' if f.holds else 'does not hold'}" for f in others]
+    if not best.same:
+        remarks += [f"the paper's own setting is not run (`{f.command}`)" for f in findings if f.same]
+    return Verdict(
+        **shared,
+        verdict=FAILS if not best.holds else REPRODUCED if best.same else DIRECTION,
+        reason="; ".join([_result(best), *remarks]),
+        remarks=tuple(remarks),
+        measured=best.measured,
+        evidence=best,
+        command=best.command,
+        hardware=best.hardware,
+    )
+
+
+def _result(finding: Finding) -> str:
+    """What was measured where; of a rule that does not hold, the clauses that fail."""
+    shown = [m for m in finding.measured if finding.holds or not m.holds]
+    note = f" ({finding.note})" if finding.note else ""
+    return f"{finding}{note}: {'; '.join(map(str, shown))}"
+
+
+def _not_run(claim: Claim, nearest: Finding | None) -> str:
+    if nearest is None:
+        return "no experiment for it in the library yet" + (f"; it needs {claim.data}" if claim.data else "")
+    return (
+        f"{nearest.seeds} of {MIN_SEEDS} seeds recorded of {nearest.source} (preset {nearest.preset}); "
+        f"`{nearest.command}` runs it; hardware: {nearest.hardware}"
+    )
+
+
+def readme_block(verdicts: list[Verdict]) -> str:
+    """The results table of the README, markers included: claims with an experiment, then how many have none."""
+    rows = ["| Claim | Verdict | Measured | Command |", "|---|---|---|---|"]
+    for v in verdicts:
+        if v.command:
+            verdict = f"{v.verdict} ({v.evidence.source})" if v.evidence else v.verdict
+            measured = "; ".join(f"`{m.shown}`" for m in v.measured[:2]) or f"hardware: {v.hardware}"
+            rows.append(f"| {v.where}: {v.says} | {verdict} | {measured} | `{v.command}` |")
+    rest = sum(v.command is None for v in verdicts)
+    end = f"{rest} further claims have no experiment in the library yet and are not run; `fglib claims` lists them."
+    return "\n".join([BEGIN, "", *rows, "", end, "", END])
+
+
+def update_readme(path: Path = README) -> str:
+    """Write the results table between its markers in the README; returns a sentence on what was done."""
+    text = path.read_text() if path.is_file() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise FglibError(f"{path} lacks the lines {BEGIN} and {END}; put them where the results table belongs")
+    new = before + readme_block(ledger()) + after
+    if new == text:
+        return f"{path.name}: the results table is up to date"
+    write_atomically(path, new.encode())
+    return f"{path.name}: results table written"

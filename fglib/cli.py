@@ -1,0 +1,257 @@
+"""The `fglib` command: doctor, data, train, run, claims, book.
+
+Exit codes: 0 done, 1 failed (one sentence says why), 2 the command itself is wrong.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from fglib.errors import ConfigError, FglibError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fine-grained image representations from coarse labels: train, measure and read the book.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")]
+DataDir = Annotated[str | None, typer.Option(help="Folder of the data sets; default $FGLIB_DATA or ~/.cache/fglib.")]
+
+
+def main() -> None:
+    """Entry point: turns errors that a user can mend into one sentence and an exit code."""
+    # read by CUDA when its first kernel starts; without it cuBLAS sums in any order
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    try:
+        app()
+    except FglibError as e:
+        print(f"fglib: {e}", file=sys.stderr)
+        sys.exit(2 if isinstance(e, ConfigError) else 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+@contextmanager
+def _stoppable(advice: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise FglibError(f"stopped by Ctrl-C; everything recorded so far is kept; {advice}") from None
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check the installation: versions, devices, data sets, records.
+
+    Example: fglib doctor
+    """
+    from fglib.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps(findings, indent=1))
+    else:
+        for f in findings:
+            print(f"{'ok  ' if f['ok'] else 'FAIL' if f['needed'] else '-   '}  {f['what']}: {f['found']}")
+    if any(f["needed"] and not f["ok"] for f in findings):
+        raise FglibError("the installation is not whole: see the lines marked FAIL")
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="A data set; all of them when left out.")] = None,
+    download: Annotated[bool, typer.Option(help="Fetch the set, where its home allows it.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the data sets: where each is looked for, whether it is there, how to get it.
+
+    Example: fglib data cifar100 --download
+    """
+    from fglib.data.sources import SOURCES, find_root, load, status
+    from fglib.errors import unknown
+
+    if name is not None and name not in SOURCES:
+        raise unknown("data set", name, SOURCES)
+    if download:
+        if name is None:
+            raise ConfigError("--download needs the name of one data set, as in `fglib data cifar100 --download`")
+        load(name, root=data_dir, download=True)
+    rows = []
+    for each in [name] if name else SOURCES:
+        found, where, how = status(each, data_dir)
+        rows.append({"name": each, "found": found, "where": str(where) if where else None, "how": how})
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"data sets are looked for in {find_root(data_dir)}")
+    for row in rows:
+        state, detail = ("found", row["where"] or "made in memory") if row["found"] else ("missing", row["how"])
+        print(f"{state:<8} {row['name']:<15} {detail}")
+
+
+@app.command()
+def train(
+    experiment: Annotated[str | None, typer.Argument(help="An experiment of the book, or a YAML file.")] = None,
+    preset: Annotated[str, typer.Option(help="smoke, cpu or paper.")] = "cpu",
+    seeds: Annotated[str | None, typer.Option(help="Comma-separated seeds; default: the preset's.")] = None,
+    variants: Annotated[str | None, typer.Option(help="Comma-separated variants; default: all.")] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop cleanly after so long; the next call goes on.")
+    ] = None,
+    refresh: Annotated[bool, typer.Option(help="Train again what is already recorded.")] = False,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="Override a key, as in train.epochs=5.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be trained.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train what an experiment lacks and record it.
+
+    Example: fglib train omniglot --preset cpu --seeds 0,1,2 --max-minutes 30
+    """
+    from fglib import runs
+    from fglib.experiments import load_experiment
+    from fglib.paths import EXPERIMENTS
+
+    if list_all:
+        for path in sorted(EXPERIMENTS.glob("*.yml")):
+            e = load_experiment(path)
+            print(f"{e.name:<16} {e.title}  [{', '.join(e.variants)}]")
+        return
+    if experiment is None:
+        raise ConfigError("name an experiment, as in `fglib train omniglot`; `fglib train --list` names them all")
+    started = time.monotonic()
+    wanted = runs.plans(
+        experiment,
+        preset,
+        _integers(seeds) if seeds else None,
+        variants.split(",") if variants else None,
+        _overrides(changes or []),
+    )
+    deadline = None if max_minutes is None else started + 60 * max_minutes
+    if not dry_run:
+        with _stoppable("the same command goes on from the last checkpoint"):
+            for plan, finished in runs.train_plans(
+                wanted, device=device, data_dir=data_dir, refresh=refresh, deadline=deadline
+            ):
+                state = "recorded" if finished else "out of time, checkpointed: run the same command to go on"
+                print(f"{plan.name}: {state}", file=sys.stderr)
+    rows = [
+        {"run": p.name, "recorded": p.recorded, "metrics": p.load().metrics if p.recorded else None} for p in wanted
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        shown = {k: v for k, v in (row["metrics"] or {}).items() if k in ("fine_r1", "fine_map", "coarse_top1")}
+        text = "  ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
+        print(f"{'recorded' if row['recorded'] else 'missing '}  {row['run']}  {text}".rstrip())
+
+
+@app.command()
+def run(
+    chapter: Annotated[str, typer.Argument(help="A chapter's name or number, or a notebook's path.")],
+    preset: Annotated[str, typer.Option(help="recorded, smoke, cpu or paper.")] = "recorded",
+    parameters: Annotated[list[str] | None, typer.Option("-p", help="A parameter, as in -p seeds=[0,1].")] = None,
+    output: Annotated[Path | None, typer.Option("-o", help="Where the executed notebook goes.")] = None,
+) -> None:
+    """Execute a chapter through papermill.
+
+    Example: fglib run 11_coarse_to_fine --preset cpu -p seeds=[0,1]
+    """
+    from fglib.notebooks import execute
+
+    with _stoppable("the same command starts the chapter again"):
+        path = execute(chapter, {"preset": preset, **_assignments(parameters or [])}, output)
+    print(path)
+
+
+@app.command()
+def claims(
+    paper: Annotated[
+        str | None, typer.Argument(help="patterns, grafit, coarse2fine or subtle; all when left out.")
+    ] = None,
+    readme: Annotated[bool, typer.Option(help="Write the results table into README.md.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the ledger: every claim of the papers with its computed verdict.
+
+    Example: fglib claims patterns
+    """
+    from fglib.claims import ledger, update_readme
+
+    verdicts = ledger(paper)
+    if readme:
+        print(update_readme())
+    elif as_json:
+        print(json.dumps([v.to_dict() for v in verdicts], indent=1))
+    else:
+        for v in verdicts:
+            print(f"{v.verdict:<20} {v.id}\n{'':<20} {v.reason}")
+
+
+@app.command()
+def book(
+    serve: Annotated[bool, typer.Option(help="Also serve the pages on http://localhost:8000.")] = False,
+) -> None:
+    """Train the quickstart where it has no record, execute every chapter and render the book to _build/html.
+
+    Example: fglib book
+    """
+    from fglib.notebooks import build_book
+
+    with _stoppable("`fglib book` starts the build again"):
+        page = build_book()
+        print(f"The book: {page}")
+        if serve:
+            import http.server
+            from functools import partial
+
+            handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(page.parent))
+            print("Serving on http://localhost:8000, Ctrl-C ends it")
+            http.server.ThreadingHTTPServer(("localhost", 8000), handler).serve_forever()
+
+
+def _integers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds must be whole numbers with commas between, as in 0,1,2, got '{text}'") from None
+
+
+def _assignments(items: list[str]) -> dict:
+    """name=value pairs, values read as YAML."""
+    out = {}
+    for item in items:
+        name, sep, value = item.partition("=")
+        if not sep:
+            raise ConfigError(f"'{item}' is not of the form name=value")
+        out[name] = yaml.safe_load(value)
+    return out
+
+
+def _overrides(items: list[str]) -> dict:
+    """section.key=value pairs as nested mappings."""
+    out: dict = {}
+    for name, value in _assignments(items).items():
+        section, _, key = name.partition(".")
+        if key:
+            out.setdefault(section, {})[key] = value
+        else:
+            out[section] = value
+    return out

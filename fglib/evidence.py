@@ -1,0 +1,145 @@
+"""Evidence of a claim: a rule over the run records of an experiment, or over a construction computed on the spot."""
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fglib import runs
+from fglib.errors import ConfigError, unknown
+from fglib.experiments import Experiment, load_experiment
+from fglib.paths import experiment_path
+from fglib.rules import Clause, Measured, Values, parse_clause
+
+MIN_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One way to test a claim, as book/claims.yml names it: either `experiment` or `compute`."""
+
+    rule: tuple[str, ...]  # clauses of fglib.rules, all of which must hold
+    same: bool  # the paper's own data and schedule; otherwise it speaks for the direction only
+    note: str = ""  # what differs from the paper
+    experiment: str | None = None
+    preset: str | None = None  # None: paper where it has enough seeds, else cpu
+    compute: str | None = None  # module:function that returns a mapping of numbers
+    arguments: dict = field(default_factory=dict)  # of that function
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a piece of evidence shows; `measured` is empty while there are too few seeds."""
+
+    source: str
+    preset: str | None  # None for a construction, as are chapter and seeds
+    chapter: str | None
+    seeds: int | None
+    same: bool
+    note: str
+    command: str
+    hardware: str
+    measured: tuple[Measured, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether every clause of the rule holds."""
+        return bool(self.measured) and all(m.holds for m in self.measured)
+
+    def __str__(self) -> str:
+        return self.source + (f" (preset {self.preset}, {self.seeds} seeds)" if self.preset else "")
+
+
+def examine(evidence: Evidence, where: str) -> Finding:
+    """Measure a piece of evidence; `where` names the claim in errors.
+
+    Raises ConfigError for a rule that cannot be read or that names a variant or metric that does not exist.
+    """
+    if (evidence.experiment is None) == (evidence.compute is None):
+        raise ConfigError(f"{where}: evidence has exactly one of 'experiment' and 'compute'")
+    if not evidence.rule or not (evidence.same or evidence.note):
+        raise ConfigError(f"{where}: evidence has a rule, and a note on what differs unless it is the paper's setting")
+    try:
+        clauses = [parse_clause(text) for text in evidence.rule]
+    except ConfigError as e:
+        raise ConfigError(f"{where}: {e}") from e
+    return (_computed if evidence.compute else _recorded)(evidence, clauses, where)
+
+
+def _computed(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
+    module, _, name = evidence.compute.partition(":")
+    if not module.startswith("fglib."):
+        raise ConfigError(f"{where}: compute is fglib.<module>:<function>, got '{evidence.compute}'")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as e:
+        raise ConfigError(f"{where}: there is no {evidence.compute} ({e})") from e
+    values = function(**evidence.arguments)
+    for clause in clauses:
+        _check_names("value", clause.names, values, f"{where}, clause '{clause.text}'")
+    return Finding(
+        source=f"{module}.{name}",
+        preset=None,
+        chapter=None,
+        seeds=None,
+        same=evidence.same,
+        note=evidence.note,
+        command="fglib claims",
+        hardware="one CPU core, milliseconds",
+        measured=tuple(clause.measure([values]) for clause in clauses),
+    )
+
+
+def _recorded(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
+    """The finding in the given preset, else in the better one of paper and cpu that has enough seeds."""
+    experiment = load_experiment(experiment_path(evidence.experiment))
+    for clause in clauses:
+        place = f"{where}, clause '{clause.text}'"
+        for name in clause.names:
+            if "." not in name:
+                raise ConfigError(f"{place}: an experiment's numbers are named variant.metric, not '{name}'")
+        _check_names("variant", [n.split(".")[0] for n in clause.names], experiment.variants, place)
+    presets = [evidence.preset] if evidence.preset else [p for p in ("paper", "cpu") if p in experiment.presets]
+    findings = [_in_preset(evidence, experiment, preset, clauses, where) for preset in presets]
+    return next((f for f in findings if f.measured), max(findings, key=lambda f: f.seeds))
+
+
+def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses: list[Clause], where: str) -> Finding:
+    chosen = experiment.preset(preset)
+    seeds, flag = chosen.seeds, ""
+    if len(seeds) < MIN_SEEDS:
+        seeds = tuple(range(MIN_SEEDS))
+        flag = f" --seeds {','.join(map(str, seeds))}"
+    variants = sorted({name.split(".")[0] for clause in clauses for name in clause.names})
+    by_seed = _by_seed(runs.plans(experiment, preset, seeds, variants), clauses, where)
+    return Finding(
+        source=experiment.name,
+        preset=preset,
+        chapter=experiment.chapter,
+        seeds=len(by_seed),
+        same=evidence.same,
+        note=evidence.note,
+        command=f"fglib train {experiment.name} --preset {preset}{flag}",
+        hardware=chosen.hardware,
+        measured=tuple(clause.measure(by_seed) for clause in clauses) if len(by_seed) >= MIN_SEEDS else (),
+    )
+
+
+def _by_seed(plans: list[runs.Plan], clauses: list[Clause], where: str) -> list[Values]:
+    """Numbers by `variant.metric`, one mapping per seed for which every named number is recorded and defined."""
+    by_seed: dict[int, dict] = {}
+    for run in (plan.load() for plan in plans if plan.recorded):
+        variant = run.plan.variant
+        for clause in clauses:
+            asked = [n.split(".")[1] for n in clause.names if n.split(".")[0] == variant]
+            _check_names(f"metric of {variant}", asked, run.metrics, f"{where}, clause '{clause.text}'")
+        # a metric that is not defined on this data is null
+        defined = {f"{variant}.{k}": v for k, v in run.metrics.items() if v is not None}
+        by_seed.setdefault(run.plan.seed, {}).update(defined)
+    named = {name for clause in clauses for name in clause.names}
+    return [values for _, values in sorted(by_seed.items()) if named <= values.keys()]
+
+
+def _check_names(kind: str, names: Iterable[str], valid: Iterable[str], where: str) -> None:
+    for name in names:
+        if name not in valid:
+            raise unknown(kind, name, valid, where)

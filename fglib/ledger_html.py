@@ -1,0 +1,156 @@
+"""The claims ledger as one piece of HTML: counts, filters and a table per paper.
+
+It stands on its own: style and script are inside, nothing is fetched, the filters need no kernel, and without
+JavaScript the tables are simply all there. Verdicts carry a mark and their text, so that colour is never alone.
+"""
+
+import json
+import re
+from html import escape
+
+from fglib.claims import PAPERS, VERDICTS, Verdict
+
+MARKS = dict(zip(VERDICTS, "✓↗✗○"))
+
+# Colours are those of Okabe and Ito; they tint only the mark's border, text keeps the page's own colour.
+STYLE = """
+.ledger { container-type: inline-size; text-align: left; }
+.ledger table { width: 100%; border-collapse: collapse; table-layout: auto; margin: 0 0 1.5rem; font-size: 0.9em; }
+.ledger :is(th, td) { text-align: left; vertical-align: top; padding: 0.5rem; border-bottom: 1px solid #8886;
+  background: none; overflow-wrap: anywhere; white-space: normal; font-weight: normal; color: inherit; }
+.ledger thead th { font-weight: bold; }
+.ledger .counts { width: auto; }
+.ledger .counts td { text-align: right; }
+.ledger .where { display: block; font-weight: bold; }
+.ledger code { font-size: 0.85em; overflow-wrap: anywhere; white-space: normal; }
+.ledger ul { margin: 0; padding-left: 1.1em; }
+.ledger .verdict { white-space: nowrap; border-left: 0.35em solid; padding-left: 0.4em; border-color: #888; }
+.ledger [data-verdict="reproduced"] .verdict { border-color: #009e73; }
+.ledger [data-verdict="holds in direction"] .verdict { border-color: #56b4e9; }
+.ledger [data-verdict="does not hold"] .verdict { border-color: #d55e00; }
+.ledger form { display: flex; flex-wrap: wrap; gap: 0.5rem 1.5rem; align-items: center; margin: 1rem 0; }
+.ledger form[hidden], .ledger [hidden] { display: none; }
+.ledger fieldset { border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; }
+.ledger legend { float: left; font-weight: bold; width: auto; font-size: 1em; margin: 0 1rem 0 0; }
+@container (max-width: 640px) {
+  .ledger .claims :is(table, tbody, tr, th, td) { display: block; width: 100%; }
+  .ledger .claims thead { display: none; }
+  .ledger .claims tr { border-bottom: 2px solid #888; padding: 0.5rem 0; }
+  .ledger .claims :is(th, td) { border: 0; padding: 0.25rem 0; }
+  .ledger .claims td::before { content: attr(data-label); display: block; font-size: 0.85em; font-weight: bold; }
+}
+"""
+
+SCRIPT = """
+(() => {
+  const ledger = document.currentScript.closest(".ledger");
+  const form = ledger.querySelector("form");
+  const update = () => {
+    const verdicts = [...form.querySelectorAll("input:checked")].map((box) => box.value);
+    const paper = form.querySelector("select").value;
+    let shown = 0;
+    for (const section of ledger.querySelectorAll("section")) {
+      let here = 0;
+      for (const row of section.querySelectorAll("tr[data-verdict]")) {
+        row.hidden = !verdicts.includes(row.dataset.verdict) || (paper !== "" && section.dataset.paper !== paper);
+        here += !row.hidden;
+      }
+      section.hidden = here === 0;
+      shown += here;
+    }
+    const all = ledger.querySelectorAll("tr[data-verdict]").length;
+    form.querySelector("output").value = `${shown} of ${all} claims shown`;
+  };
+  form.addEventListener("change", update);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.hidden = false;
+  update();
+})();
+"""
+
+
+def ledger_page(verdicts: list[Verdict]) -> str:
+    """The whole ledger: counts, filters, and the claims of each paper."""
+    papers = {paper: [v for v in verdicts if v.paper == paper] for paper in PAPERS}
+    papers = {paper: found for paper, found in papers.items() if found}
+    sections = "".join(_section(paper, found) for paper, found in papers.items())
+    return (
+        f'<div class="ledger"><style>{STYLE}</style>{_counts(papers)}{_filters(papers)}{sections}'
+        f"<script>{SCRIPT}</script></div>"
+    )
+
+
+def _counts(papers: dict[str, list[Verdict]]) -> str:
+    """How many claims of each paper have which verdict."""
+    head = "".join(f'<th scope="col">{MARKS[name]} {name}</th>' for name in VERDICTS)
+    rows = [(f'<a href="#ledger-{p}">{escape(PAPERS[p].split(":")[0])}</a>', found) for p, found in papers.items()]
+    rows.append(("All", [v for found in papers.values() for v in found]))
+    body = "".join(
+        f'<tr><th scope="row">{name}</th>'
+        + "".join(f"<td>{sum(v.verdict == verdict for v in found)}</td>" for verdict in VERDICTS)
+        + f"<td>{len(found)}</td></tr>"
+        for name, found in rows
+    )
+    return (
+        f'<table class="counts"><thead><tr><th scope="col">Paper</th>{head}<th scope="col">claims</th></tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _filters(papers: dict[str, list[Verdict]]) -> str:
+    """Controls that hide rows; hidden themselves until the script that serves them runs."""
+    boxes = "".join(
+        f'<label><input type="checkbox" value="{name}" checked autocomplete="off"> {MARKS[name]} {name}</label>'
+        for name in VERDICTS
+    )
+    options = "".join(f'<option value="{paper}">{escape(PAPERS[paper].split(":")[0])}</option>' for paper in papers)
+    return (
+        f"<form hidden><fieldset><legend>Show</legend>{boxes}</fieldset>"
+        f'<label>of <select autocomplete="off"><option value="">all papers</option>{options}</select></label>'
+        "<output></output></form>"
+    )
+
+
+def _section(paper: str, verdicts: list[Verdict]) -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Claim", "Verdict", "Measured", "Evidence"))
+    return (
+        f'<section data-paper="{paper}"><h2 id="ledger-{paper}">{escape(PAPERS[paper])}</h2>'
+        f'<div class="claims"><table><thead><tr>{head}</tr></thead><tbody>{"".join(map(_row, verdicts))}</tbody>'
+        "</table></div></section>"
+    )
+
+
+def _row(v: Verdict) -> str:
+    measured = "".join(f"<li>{'✓' if m.holds else '✗'} {escape(str(m))}</li>" for m in v.measured)
+    return (
+        f'<tr id="{v.id}" data-verdict="{v.verdict}"><th scope="row"><span class="where">{escape(v.where)}</span>'
+        f"{escape(v.says)}{_figures(v)}</th>"
+        f'<td data-label="Verdict"><span class="verdict">{MARKS[v.verdict]} {v.verdict}</span></td>'
+        f'<td data-label="Measured">{f"<ul>{measured}</ul>" if measured else "nothing yet"}</td>'
+        f'<td data-label="Evidence">{_evidence(v)}</td></tr>'
+    )
+
+
+def _evidence(v: Verdict) -> str:
+    """What the verdict rests on and the command behind it; for a claim that is not run, what would run it."""
+    if v.evidence is None:
+        return _prose(v.reason)
+    lines = [str(v.evidence), v.evidence.note, f"`{v.command}`", *v.remarks]
+    link = f'<br><a href="{escape(v.evidence.chapter)}.html">chapter</a>' if v.evidence.chapter else ""
+    return "<br>".join(_prose(line) for line in lines if line) + link
+
+
+def _figures(v: Verdict) -> str:
+    """The paper's own figures, folded away."""
+    if not v.paper_values:
+        return ""
+    items = "".join(
+        f"<li>{escape(str(name))}: {escape(json.dumps(value).replace(chr(34), ''))}</li>"
+        for name, value in v.paper_values.items()
+    )
+    return f"<details><summary>Figures in the paper</summary>{escape(v.metric)}<ul>{items}</ul></details>"
+
+
+def _prose(text: str) -> str:
+    """Escaped text with `code` marked up."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))

@@ -1,0 +1,249 @@
+"""Run records: find what is recorded, load it, train what is missing.
+
+A run is one training with one seed. Its folder `<results>/<experiment>/<variant>.<preset>.s<seed>.<key>/` holds
+`run.json` (configuration, metrics, history, provenance) and `arrays.npz` (what figures need, under 1 MB).
+Weights stay in the checkpoint folder and are never committed.
+"""
+
+import io
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from fglib.config import RunConfig
+from fglib.errors import ConfigError, FglibError, RecordError, unknown
+from fglib.experiments import Experiment, load_experiment
+from fglib.paths import checkpoints_dir, experiment_path, results_dir, write_atomically
+from fglib.provenance import provenance
+
+MAX_ARRAY_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run that an experiment names, recorded or not."""
+
+    experiment: Experiment
+    variant: str
+    preset: str
+    seed: int
+    config: RunConfig
+
+    @property
+    def name(self) -> str:
+        """Folder name of the run."""
+        return f"{self.variant}.{self.preset}.s{self.seed}.{self.config.key()}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the record is or would be."""
+        return results_dir() / self.experiment.name / self.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the weights are or would be."""
+        return checkpoints_dir() / self.experiment.name / f"{self.name}.safetensors"
+
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a record of this training with all the measures the experiment asks for."""
+        if not (self.folder / "run.json").is_file():
+            return False
+        return set(self.config.measure) <= set(self.load().measured)
+
+    def load(self) -> "Run":
+        """The record; RecordError when it is not readable."""
+        path = self.folder / "run.json"
+        try:
+            record = json.loads(path.read_text())
+            measured = tuple(record["config"]["measure"])
+            return Run(self, record["metrics"], record["history"], record["provenance"], measured)
+        except (ValueError, KeyError, TypeError) as e:
+            raise RecordError(
+                f"the record {path} is not a run record ({type(e).__name__}: {e}); restore it from version "
+                "control, or delete its folder and train again"
+            ) from e
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run."""
+
+    plan: Plan
+    metrics: dict[str, float]
+    history: list[dict]
+    provenance: dict
+    measured: tuple[str, ...]
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Arrays for figures; RecordError when the file is missing or damaged."""
+        path = self.plan.folder / "arrays.npz"
+        try:
+            with np.load(path, allow_pickle=False) as f:
+                return dict(f)
+        except (OSError, ValueError, EOFError) as e:
+            raise RecordError(f"the arrays {path} cannot be read ({e}); train again with refresh") from e
+
+
+@dataclass(frozen=True)
+class Results:
+    """The recorded runs of an experiment in one preset; empty when there are none."""
+
+    experiment: Experiment
+    preset: str | None
+    runs: tuple[Run, ...]
+    missing: tuple[Plan, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.runs)
+
+    @property
+    def variants(self) -> list[str]:
+        """Variants that have a record, in the experiment's order."""
+        have = {run.plan.variant for run in self.runs}
+        return [v for v in self.experiment.variants if v in have]
+
+    def of(self, variant: str) -> list[Run]:
+        """Runs of a variant, by seed."""
+        return [run for run in self.runs if run.plan.variant == variant]
+
+    def values(self, variant: str, metric: str) -> np.ndarray:
+        """A metric of a variant over its seeds (seeds,); empty where the method does not have it."""
+        found = [r.metrics.get(metric) for r in self.of(variant)]
+        return np.array([v for v in found if v is not None])
+
+    @property
+    def command(self) -> str:
+        """The command that trains what is missing (the paper's preset where nothing is recorded)."""
+        return f"fglib train {self.experiment.name} --preset {self.preset or 'paper'}"
+
+
+def plans(
+    experiment: str | Experiment,
+    preset: str,
+    seeds: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    overrides: dict | None = None,
+) -> list[Plan]:
+    """The runs that an experiment names in a preset; seed by seed, so that a first answer comes early."""
+    if isinstance(experiment, str):
+        experiment = load_experiment(experiment_path(experiment))
+    for variant in variants or ():
+        if variant not in experiment.variants:
+            raise unknown("variant", variant, experiment.variants, f"experiment {experiment.name}")
+    return [
+        Plan(experiment, v, preset, s, experiment.resolve(v, preset, s, overrides))
+        for s in (experiment.preset(preset).seeds if seeds is None else seeds)
+        for v in (variants or experiment.variants)
+    ]
+
+
+def recorded(experiment: str | Experiment, variants: Sequence[str] | None = None) -> Results:
+    """Records of the best preset there is: paper before cpu, complete (a run of every variant) before partial.
+
+    Smoke records never count: they only prove that the code runs.
+    """
+    if isinstance(experiment, str):
+        experiment = load_experiment(experiment_path(experiment))
+    found = [
+        _collect(experiment, preset, plans(experiment, preset, variants=variants))
+        for preset in ("paper", "cpu")
+        if preset in experiment.presets
+    ]
+    wanted = len(variants or experiment.variants)
+    complete = [r for r in found if len(r.variants) == wanted]
+    partial = [r for r in found if r]
+    return (complete or partial or [Results(experiment, None, (), found[0].missing if found else ())])[0]
+
+
+def ensure(
+    experiment: str,
+    preset: str = "recorded",
+    *,
+    seeds: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    device: str = "auto",
+    data_dir: str | None = None,
+    refresh: bool = False,
+    overrides: dict | None = None,
+) -> Results:
+    """Results of an experiment: loaded where recorded, trained where missing.
+
+    Preset "recorded" only loads, and takes the best preset there is; any other trains what it lacks. `refresh`
+    trains again. `overrides` changes configuration keys, as in {"train": {"epochs": 5}}.
+    """
+    if preset == "recorded":
+        if refresh or overrides:
+            raise ConfigError("preset 'recorded' trains nothing: choose smoke, cpu or paper to refresh or override")
+        return recorded(experiment, variants)
+    wanted = plans(experiment, preset, seeds, variants, overrides)
+    for _ in train_plans(wanted, device=device, data_dir=data_dir, refresh=refresh):
+        pass
+    return _collect(wanted[0].experiment, preset, wanted)
+
+
+def train_plans(
+    wanted: Sequence[Plan],
+    *,
+    device: str = "auto",
+    data_dir: str | None = None,
+    refresh: bool = False,
+    deadline: float | None = None,
+) -> Iterator[tuple[Plan, bool]]:
+    """Train every plan without a record (all of them with `refresh`); yields (plan, finished) as each ends.
+
+    `deadline` is a time of `time.monotonic()`; the run under way is then checkpointed and yielded unfinished.
+    """
+    todo = [p for p in wanted if refresh or not p.recorded]
+    if not todo:
+        return
+    # torch is imported only here: listing, loading and help stay quick
+    from fglib.session import train_one
+
+    for i, plan in enumerate(todo):
+        if refresh:
+            plan.checkpoint.unlink(missing_ok=True)
+        label = f"[{i + 1}/{len(todo)}] {plan.experiment.name} {plan.variant} seed {plan.seed}"
+        outcome = train_one(plan, device=device, data_dir=data_dir, deadline=deadline, label=label)
+        if outcome is not None:
+            write_record(plan, *outcome)
+        yield plan, outcome is not None
+        if outcome is None or (deadline is not None and time.monotonic() > deadline):
+            return
+
+
+def write_record(plan: Plan, metrics: dict, history: list, arrays: dict, origin: dict) -> None:
+    """Write a record, arrays first: `run.json` is what makes a record count, and it comes last."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    if buffer.tell() > MAX_ARRAY_BYTES:
+        raise FglibError(
+            f"the arrays of {plan.name} take {buffer.tell():,} bytes, over the {MAX_ARRAY_BYTES:,} a record may "
+            "hold; let its measures keep fewer pictures"
+        )
+    record = {
+        "experiment": plan.experiment.name,
+        "variant": plan.variant,
+        "preset": plan.preset,
+        "seed": plan.seed,
+        "key": plan.config.key(),
+        "config": plan.config.to_dict(),
+        # JSON has no NaN: a metric that is not defined on this data is null
+        "metrics": {k: v if math.isfinite(v) else None for k, v in metrics.items()},
+        "history": history,
+        "provenance": provenance() | origin,
+    }
+    write_atomically(plan.folder / "arrays.npz", buffer.getvalue())
+    write_atomically(plan.folder / "run.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _collect(experiment: Experiment, preset: str, wanted: Sequence[Plan]) -> Results:
+    have = tuple(p.load() for p in wanted if p.recorded)
+    return Results(experiment, preset, have, tuple(p for p in wanted if not p.recorded))

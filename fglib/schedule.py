@@ -1,0 +1,30 @@
+"""Learning-rate schedules as one function of the position in training."""
+
+import math
+
+from fglib.config import TrainConfig
+from fglib.errors import unknown
+
+SCHEDULES = ("constant", "step", "cosine", "onecycle")
+
+
+def learning_rate(config: TrainConfig, epoch: float) -> float:
+    """Learning rate at a (fractional) epoch in [0, config.epochs).
+
+    constant; step: times gamma at each milestone; cosine: half a cosine down to zero; onecycle: straight up to
+    the peak over the first 30 % and straight down to zero. A warm-up multiplies by a ramp from zero.
+    """
+    position = epoch / config.epochs
+    if config.schedule == "constant":
+        factor = 1.0
+    elif config.schedule == "step":
+        factor = config.gamma ** sum(epoch >= m for m in config.milestones)
+    elif config.schedule == "cosine":
+        factor = 0.5 * (1 + math.cos(math.pi * position))
+    elif config.schedule == "onecycle":
+        factor = min(position / 0.3, (1 - position) / 0.7)
+    else:
+        raise unknown("schedule", config.schedule, SCHEDULES)
+    if epoch < config.warmup_epochs:
+        factor *= epoch / config.warmup_epochs
+    return config.lr * factor

@@ -1,0 +1,156 @@
+"""Training: one visible loop for every method.
+
+Seeds fix every number on a CPU bit for bit, and a training that was stopped, by a time limit or by force, goes
+on from its last checkpoint to the numbers it would have reached.
+"""
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fglib.checkpoint import Progress, load_checkpoint, save_checkpoint
+from fglib.config import RunConfig
+from fglib.data.augment import Augment
+from fglib.data.images import ImageSet
+from fglib.data.loader import epoch_batches, load_batches
+from fglib.errors import ConfigError, TrainingError, unknown
+from fglib.methods import Batch, Method
+from fglib.schedule import learning_rate
+
+AMP = {"off": None, "bf16": torch.bfloat16}
+
+
+def fit(
+    method: Method,
+    train: ImageSet,
+    config: RunConfig,
+    *,
+    device: str | torch.device = "cpu",
+    checkpoint: Path | None = None,
+    save_every: float = 60.0,
+    deadline: float | None = None,
+    label: str = "",
+) -> tuple[Progress, bool]:
+    """Train `method` in place; returns (progress, finished).
+
+    `checkpoint` is resumed from when it exists and written every `save_every` seconds, at the deadline and at the
+    end. `deadline` is a time of `time.monotonic()` at which training stops cleanly, unfinished. `label` names
+    the progress bar; an empty one shows none. Raises TrainingError at the first loss that is not finite.
+    """
+    settings, device = config.train, torch.device(device)
+    if settings.amp not in AMP:
+        raise unknown("train.amp", settings.amp, AMP)
+    if settings.batch_size < 2 or settings.epochs < 1:
+        raise ConfigError(
+            f"train.batch_size must be at least 2 and train.epochs at least 1, got {settings.batch_size} and "
+            f"{settings.epochs}"
+        )
+    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+    method.to(device, memory_format=memory_format).train()
+    if settings.compile:
+        method.trunk.compile()
+    train = train.to(device)
+    coarse = train.labels(config.data.coarse).to(device)
+    fine = train.labels(config.data.fine).to(device) if config.use_fine else None
+    augment = Augment(config.augment, train.image_size)
+    optimizer = torch.optim.SGD(
+        method.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+    )
+    torch.manual_seed(config.seed)  # the draws of the augmentation
+    progress = Progress()
+    if checkpoint is not None and checkpoint.is_file():
+        progress = load_checkpoint(checkpoint, config, method, optimizer)
+
+    steps = len(epoch_batches(len(train), settings.batch_size, config.seed, 0))
+    losses = LossLog(progress, every=1 if device.type == "cpu" else 50)
+    started = saved = time.monotonic()
+    seconds_before = progress.seconds
+    bar = tqdm(
+        desc=label,
+        total=steps * settings.epochs,
+        initial=progress.step,
+        unit="step",
+        disable=not label,
+        file=sys.stderr,
+    )
+    with bar:
+        for epoch in range(progress.step // steps, settings.epochs):
+            batches = epoch_batches(len(train), settings.batch_size, config.seed, epoch)
+            for index, pixels in load_batches(train, batches[progress.step % steps :], device):
+                batch = Batch(augment(pixels), coarse[index], index, None if fine is None else fine[index])
+                rate = learning_rate(settings, progress.step / steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                with torch.autocast(device.type, AMP[settings.amp], enabled=settings.amp != "off"):
+                    parts = method.loss(batch)
+                optimizer.zero_grad(set_to_none=True)
+                parts["total"].backward()
+                optimizer.step()
+                method.after_step(batch)
+
+                progress.step += 1
+                losses.add(parts)
+                bar.update()
+                now = time.monotonic()
+                progress.seconds = seconds_before + now - started
+                if progress.step % steps == 0:
+                    losses.close_epoch(epoch, rate, steps)
+                    bar.set_postfix(loss=f"{progress.history[-1]['total']:.3f}", lr=f"{rate:.3g}", refresh=False)
+                out_of_time = deadline is not None and now > deadline
+                if checkpoint is not None and (out_of_time or now - saved > save_every):
+                    losses.flush()
+                    save_checkpoint(checkpoint, config, method, optimizer, progress)
+                    saved = now
+                if out_of_time and progress.step < steps * settings.epochs:
+                    return progress, False
+    if checkpoint is not None:
+        save_checkpoint(checkpoint, config, method, optimizer, progress)
+    return progress, True
+
+
+class LossLog:
+    """Sums a run's losses into its progress without waiting for the device at every step."""
+
+    def __init__(self, progress: Progress, every: int) -> None:
+        self.progress, self.every = progress, every
+        self.pending: list[dict[str, Tensor]] = []
+
+    def add(self, parts: dict[str, Tensor]) -> None:
+        """Take the losses of one step; every `every` steps they are read and checked."""
+        self.pending.append({name: value.detach() for name, value in parts.items()})
+        if len(self.pending) >= self.every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add up what is pending; TrainingError at a loss that is not finite, naming step and parts."""
+        if not self.pending:
+            return
+        names = list(self.pending[0])
+        table = torch.stack([torch.stack([p[n].float() for n in names]) for p in self.pending]).tolist()
+        first = self.progress.step - len(self.pending) + 1
+        self.pending.clear()
+        for step, row in enumerate(table, start=first):
+            if not all(math.isfinite(v) for v in row):
+                shown = ", ".join(f"{n} = {v:g}" for n, v in zip(names, row))
+                raise TrainingError(
+                    f"the loss is not finite at step {step} ({shown}); try a lower learning rate, a warm-up "
+                    "(train.warmup_epochs) or train.amp: off"
+                )
+            for name, value in zip(names, row):
+                self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+
+    def close_epoch(self, epoch: int, rate: float, steps: int) -> None:
+        """Turn the sums of an epoch into a line of the history."""
+        self.flush()
+        means = {name: total / steps for name, total in self.progress.sums.items()}
+        self.progress.history.append({"epoch": epoch + 1, "lr": rate, **means})
+        self.progress.sums.clear()

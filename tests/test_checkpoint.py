@@ -1,0 +1,57 @@
+"""Checkpoints: cut short, of another configuration, on a full disk."""
+
+import dataclasses
+import errno
+from pathlib import Path
+
+import pytest
+from tiny import ready
+
+from fglib.checkpoint import load_checkpoint
+from fglib.errors import FglibError, RecordError
+from fglib.train import fit
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    method, train, config = ready(epochs=1)
+    path = tmp_path / "run.safetensors"
+    fit(method, train, config, checkpoint=path)
+    return path, method, config
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, 0.5, 0.999])
+def test_a_checkpoint_cut_short_is_named(checkpoint, keep):
+    path, method, config = checkpoint
+    whole = path.read_bytes()
+    path.write_bytes(whole[: keep if isinstance(keep, int) else int(keep * len(whole))])
+    with pytest.raises(RecordError, match=r"run\.safetensors is damaged or cut short.*delete it"):
+        load_checkpoint(path, config, method)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(checkpoint):
+    path, method, config = checkpoint
+    with pytest.raises(RecordError, match="belongs to configuration"):
+        load_checkpoint(path, dataclasses.replace(config, seed=5), method)
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_the_old_checkpoint(checkpoint, monkeypatch):
+    path, _, config = checkpoint
+    before = path.read_bytes()
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    method, train, longer = ready(epochs=1)
+    with pytest.raises(FglibError, match="No space left on device; free space"):
+        fit(method, train, longer, checkpoint=path)
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+def test_no_pickle_inside(checkpoint):
+    path, *_ = checkpoint
+    # a safetensors file starts with the length of its JSON header and then the header itself
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert data[8:9] == b"{" and b'"__metadata__"' in data[8 : 8 + length]

@@ -1,0 +1,175 @@
+"""The training loop: it learns, repeats itself bit for bit, resumes to the same numbers, and stops with reasons."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import dataset, ready
+
+from fglib.config import AugmentConfig
+from fglib.errors import ConfigError, HiddenLabelsError, TrainingError
+from fglib.methods import METHODS, Batch
+from fglib.session import start
+from fglib.train import fit
+
+HERE = Path(__file__).parent
+
+
+def weights(method):
+    return torch.cat([t.flatten().float() for t in method.state_dict().values()])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_lowers_its_loss(name):
+    method, train, config = ready(name, epochs=30, lr=0.2)
+    progress, finished = fit(method, train, dataclasses.replace(config, augment=AugmentConfig()))
+    assert finished and len(progress.history) == 30
+    assert progress.history[-1]["total"] < 0.8 * progress.history[0]["total"]
+
+
+def test_the_seed_fixes_every_bit_and_another_seed_does_not():
+    (a, train, config), (b, *_) = ready(), ready()
+    assert fit(a, train, config)[0].history == fit(b, train, config)[0].history
+    assert torch.equal(weights(a), weights(b))
+    other = dataclasses.replace(config, seed=1)
+    c = start(other, dataset())
+    fit(c, train, other)
+    assert not torch.equal(weights(a), weights(c))
+
+
+def test_a_last_batch_of_one_image_is_left_out_and_the_loss_is_a_mean_over_steps():
+    method, train, config = ready(epochs=1)
+    seen = []
+    original = method.loss
+    method.loss = lambda batch: seen.append(len(batch.index)) or original(batch)
+    progress, _ = fit(method, train, config)
+    assert seen == [8, 8, 8] and progress.step == 3
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 7])
+def test_resuming_from_any_step_gives_the_numbers_of_an_uninterrupted_run(tmp_path, stop_at):
+    whole, train, config = ready()
+    expected, _ = fit(whole, train, config)
+
+    first, *_ = ready()
+    path = tmp_path / "run.safetensors"
+    calls, original = [], first.loss
+
+    def interrupted(batch):
+        if len(calls) == stop_at:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return original(batch)
+
+    first.loss = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, train, config, checkpoint=path, save_every=0.0)
+    second, *_ = ready()
+    torch.manual_seed(99)  # whatever state the generators are in, the checkpoint's counts
+    progress, finished = fit(second, train, config, checkpoint=path)
+    assert finished and progress.history == expected.history
+    assert torch.equal(weights(whole), weights(second))
+
+
+def test_a_deadline_stops_cleanly_and_the_next_call_goes_on(tmp_path):
+    whole, train, config = ready()
+    expected, _ = fit(whole, train, config)
+    path, calls = tmp_path / "run.safetensors", 0
+    while True:
+        method, *_ = ready()
+        progress, finished = fit(method, train, config, checkpoint=path, deadline=time.monotonic() - 1)
+        calls += 1
+        assert progress.step == min(calls, 9)
+        if finished:
+            break
+    assert calls == 9 and progress.history == expected.history
+    assert torch.equal(weights(whole), weights(method))
+
+
+def test_a_killed_process_resumes_to_the_same_numbers(tmp_path):
+    path = tmp_path / "run.safetensors"
+    script = textwrap.dedent(f"""
+        import sys, time; sys.path.insert(0, {str(HERE)!r})
+        import torch; torch.set_num_threads({torch.get_num_threads()})
+        from pathlib import Path
+        from tiny import ready
+        from fglib.train import fit
+        method, train, config = ready()
+        slow = method.after_step
+        method.after_step = lambda batch: time.sleep(0.05) or slow(batch)
+        fit(method, train, config, checkpoint=Path({str(path)!r}), save_every=0.0)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", script])
+    for _ in range(600):
+        if path.is_file():
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    whole, train, config = ready()
+    expected, _ = fit(whole, train, config)
+    method, *_ = ready()
+    progress, finished = fit(method, train, config, checkpoint=path)
+    assert finished and progress.history == expected.history
+    assert torch.equal(weights(whole), weights(method))
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_parts_and_advice(tmp_path):
+    method, train, config = ready()
+    path, original = tmp_path / "run.safetensors", method.loss
+
+    def broken(batch):
+        parts = original(batch)
+        if method.steps_seen == 4:
+            parts["instance"] = parts["instance"] * float("inf")
+            parts["total"] = parts["total"] + parts["instance"]
+        method.steps_seen += 1
+        return parts
+
+    method.steps_seen, method.loss = 0, broken
+    with pytest.raises(
+        TrainingError, match=r"not finite at step 5 \(total = inf, superclass = [\d.]+, instance = inf\).*lower"
+    ):
+        fit(method, train, config, checkpoint=path, save_every=0.0)
+    second, *_ = ready()
+    progress, finished = fit(second, train, config, checkpoint=path)
+    assert finished and progress.step == 9
+
+
+def test_hidden_labels_stay_hidden_from_every_coarse_trained_method():
+    for name in METHODS:
+        method, train, _ = ready(name)
+        if name == "fine":
+            continue
+        assert train.visible == ("big",)
+        with pytest.raises(HiddenLabelsError, match="small"):
+            train.labels("small")
+    with pytest.raises(ConfigError, match="use_fine: true"):
+        _, _, config = ready("fine")
+        start(dataclasses.replace(config, use_fine=False), dataset())
+
+
+def test_a_batch_gives_no_fine_labels_without_permission():
+    with pytest.raises(HiddenLabelsError, match="use_fine"):
+        _ = Batch(torch.zeros(1, 2, 3, 4, 4), torch.zeros(2), torch.arange(2)).fine
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 1}, {"epochs": 0}, {"amp": "fp16"}, {"schedule": "cosin"}])
+def test_settings_that_cannot_work_are_refused(changes):
+    method, train, config = ready(**changes)
+    with pytest.raises(ConfigError):
+        fit(method, train, config)
+
+
+def test_bf16_trains_and_keeps_the_weights_in_float32():
+    method, train, config = ready(epochs=30, lr=0.2, amp="bf16")
+    progress, _ = fit(method, train, dataclasses.replace(config, augment=AugmentConfig()))
+    assert {p.dtype for p in method.parameters()} == {torch.float32}
+    assert progress.history[-1]["total"] < 0.8 * progress.history[0]["total"]
