@@ -160,7 +160,8 @@ class FileImages:
     def _pixels(self, i: int) -> np.ndarray:
         """One decoded image, uint8 (3,H,W)."""
         try:
-            return decode_image(self.store.read(self.names[i]), self.size, self.resample)
+            name = self.names[i]
+            return decode_image(self.store.read(name), self.size, self.resample, PurePosixPath(name).suffix)
         except Exception as error:  # a damaged file makes Pillow's readers fail in any way they can
             raise DataError(
                 f"cannot decode image {self.store.where(self.names[i])} ({error}); replace or remove it, or go "
@@ -175,12 +176,15 @@ class FileImages:
         )
 
 
-def decode_image(data: bytes, size: int | None = None, resample: Image.Resampling = BILINEAR) -> np.ndarray:
+def decode_image(
+    data: bytes, size: int | None = None, resample: Image.Resampling = BILINEAR, suffix: str = ""
+) -> np.ndarray:
     """An encoded image as uint8 RGB (3,H,W): short side scaled to `size`, then the center square.
 
     Grey is repeated to three channels, 16 bit become 8, transparent parts become white, as on a page.
+    suffix: ending of the file's name; it may be wrong.
     """
-    with Image.open(io.BytesIO(data)) as opened:
+    with Image.open(io.BytesIO(data), formats=_formats(suffix.lower())) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I"):
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -191,6 +195,13 @@ def decode_image(data: bytes, size: int | None = None, resample: Image.Resamplin
     if size is not None and image.size != (size, size):
         image = image.resize((size, size), resample, box=center_square(*image.size))
     return np.asarray(image).transpose(2, 0, 1)
+
+
+@lru_cache
+def _formats(suffix: str) -> tuple[str, ...]:
+    """All formats, that of the ending first: a third of the time of a small WebP went into trying the others."""
+    likely = Image.registered_extensions().get(suffix)
+    return tuple(sorted(Image.OPEN, key=lambda kind: kind != likely))
 
 
 def center_square(width: int, height: int) -> tuple[float, float, float, float]:

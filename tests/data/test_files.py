@@ -37,6 +37,12 @@ def test_color_stays():
     assert np.array_equal(decode_image(encode(Image.fromarray(rgb))), rgb.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".webp", ".pdf", ".none", ""])
+def test_the_ending_of_a_name_may_be_wrong(suffix):
+    data = encode(Image.fromarray(gradient(5, 7)))
+    assert np.array_equal(decode_image(data, suffix=suffix), decode_image(data))
+
+
 def test_sixteen_bits_become_eight():
     deep = gradient(5, 7).astype(np.uint16) * 256 + 9
     assert np.array_equal(decode_image(encode(Image.fromarray(deep)))[0], gradient(5, 7))

@@ -1,0 +1,5 @@
+"""`python -m fglib`, the same as the `fglib` command."""
+
+from fglib.cli import main
+
+main()

@@ -1,0 +1,183 @@
+"""Run records: written whole or not at all, found by configuration, trained only where missing."""
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fglib import runs
+from fglib.errors import ConfigError, FglibError, RecordError
+from fglib.experiments import load_experiment
+
+YAML = """
+title: A tiny grid
+question: Does the machinery work?
+chapter: 00_quickstart
+common:
+  data: {name: nested_patches, coarse: big, fine: small, size: 16, options: {classes: 3, children: 2, images: 24}}
+  model: {backbone: small_resnet, width: 4, blocks: [1]}
+  measure: [accuracy, retrieval]
+variants:
+  base: {method: {name: base}}
+  fine: {method: {name: fine}, use_fine: true}
+presets:
+  smoke: {hardware: nothing, seeds: [0], train: {epochs: 1, batch_size: 12, lr: 0.05}}
+  cpu: {hardware: two cores, seeds: [0, 1], train: {epochs: 2, batch_size: 12, lr: 0.05}}
+  paper: {hardware: one GPU, seeds: [0, 1], train: {epochs: 3, batch_size: 12, lr: 0.05}}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("FGLIB_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    path = tmp_path / "tiny.yml"
+    path.write_text(YAML)
+    return str(path)
+
+
+def test_ensure_trains_what_is_missing_once_and_refresh_trains_again(tiny):
+    first = runs.ensure(tiny, "cpu", device="cpu", seeds=[0])
+    assert [(r.plan.variant, r.plan.seed) for r in first.runs] == [("base", 0), ("fine", 0)] and not first.missing
+    files = {p: p.stat().st_mtime_ns for p in first.runs[0].plan.folder.iterdir()}
+    again = runs.ensure(tiny, "cpu", device="cpu", seeds=[0])
+    assert {p: p.stat().st_mtime_ns for p in files} == files
+    assert again.runs[0].metrics == first.runs[0].metrics
+    refreshed = runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"], refresh=True)
+    assert {p: p.stat().st_mtime_ns for p in files} != files
+    assert refreshed.runs[0].metrics == first.runs[0].metrics  # the seed fixes the numbers
+
+
+def test_a_record_says_where_it_comes_from(tiny):
+    (run,) = runs.ensure(tiny, "cpu", device="cpu", seeds=[1], variants=["base"]).runs
+    record = json.loads((run.plan.folder / "run.json").read_text())
+    assert record["key"] == run.plan.config.key() and record["config"]["seed"] == 1
+    assert len(record["history"]) == 2 and {"epoch", "lr", "total"} == set(record["history"][0])
+    assert {"date", "revision", "versions", "processor", "device", "threads", "seconds", "peak_memory_mb"} == set(
+        record["provenance"]
+    )
+    assert {"coarse_top1", "coarse_top5", "fine_r1", "fine_r8", "fine_map", "coarse_r1"} <= set(record["metrics"])
+    assert (run.plan.folder / "arrays.npz").stat().st_size < runs.MAX_ARRAY_BYTES
+
+
+def test_recorded_prefers_paper_then_cpu_never_smoke_and_complete_before_partial(tiny):
+    assert not runs.recorded(tiny) and runs.recorded(tiny).preset is None
+    assert runs.recorded(tiny).command == "fglib train tiny --preset paper"
+    runs.ensure(tiny, "smoke", device="cpu")
+    assert not runs.recorded(tiny)
+    runs.ensure(tiny, "paper", device="cpu", seeds=[0], variants=["base"])
+    assert runs.recorded(tiny).preset == "paper"
+    runs.ensure(tiny, "cpu", device="cpu", seeds=[0])
+    results = runs.recorded(tiny)
+    assert results.preset == "cpu" and results.variants == ["base", "fine"]
+    assert [p.seed for p in results.missing] == [1, 1]
+    assert results.values("base", "fine_r1").shape == (1,) and results.values("fine", "coarse_top1").shape == (0,)
+    runs.ensure(tiny, "paper", device="cpu", seeds=[0], variants=["fine"])
+    assert runs.recorded(tiny).preset == "paper"
+
+
+def test_recorded_trains_nothing_and_refuses_to(tiny):
+    assert runs.ensure(tiny).runs == ()
+    with pytest.raises(ConfigError, match="trains nothing"):
+        runs.ensure(tiny, refresh=True)
+
+
+def test_overrides_are_runs_of_their_own(tiny):
+    plain = runs.plans(tiny, "smoke", variants=["base"])[0]
+    other = runs.plans(tiny, "smoke", variants=["base"], overrides={"train": {"epochs": 2}})[0]
+    assert other.config.train.epochs == 2 and other.config.train.lr == plain.config.train.lr
+    assert plain.folder != other.folder
+    with pytest.raises(ConfigError, match="did you mean 'epochs'"):
+        runs.plans(tiny, "smoke", overrides={"train": {"epoch": 2}})
+    with pytest.raises(ConfigError, match="unknown variant 'bas'.*did you mean 'base'"):
+        runs.plans(tiny, "smoke", variants=["bas"])
+
+
+def test_a_new_measure_is_taken_from_the_kept_weights_without_training(tiny, monkeypatch):
+    runs.ensure(tiny, "smoke", device="cpu", variants=["base"])
+    Path(tiny).write_text(YAML.replace("[accuracy, retrieval]", "[accuracy, retrieval, gallery]"))
+    (plan,) = runs.plans(tiny, "smoke", variants=["base"])
+    assert not plan.recorded and plan.checkpoint.is_file()
+    from fglib.methods import METHODS
+
+    def no_step(self, batch):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(METHODS["base"], "loss", no_step)
+    (run,) = runs.ensure(tiny, "smoke", device="cpu", variants=["base"]).runs
+    assert run.arrays["gallery_queries"].shape[0] == 8 and "fine_r1" in run.metrics
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"metrics": {}}', "\x00\x01"])
+def test_a_record_that_is_not_json_is_named(tiny, text):
+    (run,) = runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"]).runs
+    (run.plan.folder / "run.json").write_text(text)
+    with pytest.raises(RecordError, match=r"run\.json is not a run record .*delete its folder"):
+        runs.recorded(tiny)
+
+
+def test_damaged_arrays_are_named(tiny):
+    (run,) = runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"]).runs
+    (run.plan.folder / "arrays.npz").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(RecordError, match=r"arrays\.npz cannot be read"):
+        _ = run.plan.load().arrays
+
+
+def test_a_crash_between_the_two_files_leaves_the_old_record(tiny, monkeypatch):
+    (run,) = runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"]).runs
+    before = (run.plan.folder / "run.json").read_bytes()
+    write = Path.write_bytes
+
+    def full(self, data):
+        if "run.json" in self.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(FglibError, match="No space left on device"):
+        runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"], refresh=True)
+    assert (run.plan.folder / "run.json").read_bytes() == before
+    assert not list(run.plan.folder.glob(".*tmp"))
+
+
+def test_no_write_permission_is_one_sentence(tiny, tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("FGLIB_RESULTS", str(blocked))
+    with pytest.raises(FglibError, match="cannot write .*FGLIB_RESULTS"):
+        runs.ensure(tiny, "smoke", device="cpu", variants=["base"])
+
+
+def test_arrays_over_the_limit_are_refused_and_undefined_metrics_are_null(tiny):
+    (plan,) = runs.plans(tiny, "smoke", variants=["base"])
+    noise = np.random.default_rng(0).integers(0, 255, 1_100_000, dtype=np.uint8)
+    with pytest.raises(FglibError, match="over the 1,000,000 a record may hold"):
+        runs.write_record(plan, {}, [], {"noise": noise}, {})
+    assert not plan.folder.exists()
+    runs.write_record(plan, {"fine_r1": float("nan"), "fine_r2": 1.0}, [], {}, {})
+    assert json.loads((plan.folder / "run.json").read_text())["metrics"] == {"fine_r1": None, "fine_r2": 1.0}
+
+
+def test_restore_gives_the_trained_method_and_says_how_to_make_missing_weights(tiny):
+    from fglib.session import restore
+
+    (run,) = runs.ensure(tiny, "smoke", device="cpu", variants=["base"]).runs
+    from fglib.measure import measure
+
+    metrics, _ = measure(restore(run.plan))
+    assert metrics == run.metrics
+    run.plan.checkpoint.unlink()
+    with pytest.raises(FglibError, match="no weights at .*--variants base --refresh"):
+        restore(run.plan)
+
+
+def test_out_of_time_leaves_no_record_and_the_next_call_finishes(tiny):
+    plans = runs.plans(tiny, "cpu", seeds=[0])
+    ended = list(runs.train_plans(plans, device="cpu", deadline=0.0))
+    assert [(p.variant, done) for p, done in ended] == [("base", False)]
+    assert not plans[0].recorded and plans[0].checkpoint.is_file()
+    assert all(done for _, done in runs.train_plans(plans, device="cpu"))
+    assert all(p.recorded for p in plans)
+    assert load_experiment(Path(tiny)).name == "tiny"
