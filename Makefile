@@ -1,0 +1,72 @@
+# make book | test | lint | smoke | bench    Each sets up the environment it needs; the second time that is instant.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+TORCH = $(shell grep -E '^(torch|torchvision)==' constraints.txt)
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+
+# What the caller's shell has set up for other projects must not reach this one's environment.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT PIP_REQUIREMENT \
+         PIP_REQUIRE_VIRTUALENV UV_SYSTEM_PYTHON UV_CONSTRAINT UV_OVERRIDE UV_TORCH_BACKEND
+export PYTHONNOUSERSITE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_CACHE_DIR := 1
+
+.PHONY: book test lint smoke bench setup
+.DELETE_ON_ERROR:
+
+book: $(STAMP)
+	@$(BIN)/fglib book
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+# Every chapter at the preset smoke; between them the chapters train every method.
+smoke: $(STAMP)
+	@set -e; for chapter in book/[0-9]*.ipynb; do \
+	  echo "fglib run $$(basename "$$chapter" .ipynb) --preset smoke"; \
+	  $(BIN)/fglib run "$$(basename "$$chapter" .ipynb)" --preset smoke; \
+	done
+
+bench: $(STAMP)
+	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+
+setup: $(STAMP)
+
+# A virtual environment of the first Python that is recent enough, uv inside it unless uv is at hand, then torch
+# first and pinned, so that no other package chooses its build. uv does not read pip's settings: a registry named
+# there is handed on.
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	if ! $(BIN)/python -c '$(RECENT)' 2>/dev/null; then \
+	  python=; \
+	  for candidate in python3.11 python3.12 python3.13 python3.14 python3; do \
+	    if "$$candidate" -c '$(RECENT)' 2>/dev/null; then python=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "make: no Python 3.11 or newer among python3.11 ... python3.14 and python3; install one and call make again" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "virtual environment: $(VENV), $$("$$python" --version)"; \
+	  "$$python" -m venv --clear $(VENV) >/dev/null 2>&1 || "$$python" -m venv --clear --without-pip $(VENV); \
+	fi; \
+	uv=$$(command -v uv || command -v "$$HOME/.local/bin/uv" || command -v $(BIN)/uv || true); \
+	if [ -z "$$uv" ]; then \
+	  echo "installing uv into $(VENV)"; \
+	  base=$$($(BIN)/python -c 'import sys; print(sys._base_executable)'); \
+	  $(BIN)/python -m pip install --quiet uv 2>/dev/null \
+	    || "$$base" -m pip --python $(BIN)/python install --quiet uv \
+	    || { echo "make: cannot install uv with pip; see the message above, or install uv and call make again" >&2; exit 1; }; \
+	  uv=$(BIN)/uv; \
+	fi; \
+	if [ -z "$$UV_DEFAULT_INDEX$$UV_INDEX_URL" ]; then \
+	  index=$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}; \
+	  if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	fi; \
+	"$$uv" pip install --python $(BIN)/python --constraint constraints.txt $(TORCH); \
+	"$$uv" pip install --python $(BIN)/python --constraint constraints.txt --editable '.[book,dev]'; \
+	touch $@
