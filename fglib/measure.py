@@ -122,12 +122,10 @@ def attention(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
     """
     train = trained.data.train
     maps = explain.attention_map(apply(trained.method, trained.method.trunk.maps, train, trained.device))
-    metrics = {
-        f"attention_{name}": float(explain.attention_share(maps, mask).mean()) for name, mask in train.masks.items()
-    }
+    metrics = {f"attention_{name}": _mean(explain.attention_share(maps, mask)) for name, mask in train.masks.items()}
     rows = torch.linspace(0, len(train) - 1, shown).long()
     return metrics, {
-        "attention_images": train.images[rows].numpy(),
+        "attention_images": train.pixels(rows).numpy(),
         "attention_maps": maps[rows].numpy().astype(np.float16),
     }
 
@@ -135,33 +133,42 @@ def attention(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
 def attribution(trained: Trained, images: int = 64, shown: int = 6) -> tuple[Metrics, Arrays]:
     """A second witness beside attention: Integrated Gradients and layer Grad-CAM of the training target's score.
 
-    The score is the method's own training logit: of the super-class, fine class or image, whichever it has; the
-    sum of super-class and image logit where it has both.
+    The heads are linear without bias, so the sum of an image's own logits, one per head, is f(x) . w with w the sum
+    of the heads' own rows.
     """
-    train, trunk = trained.data.train, trained.method.trunk
-    trained.method.eval()
+    train, method, names = trained.data.train, trained.method, trained.config.data
     rows = torch.linspace(0, len(train) - 1, min(images, len(train))).long()
-    pixels = to_unit_interval(train.images[rows]).to(trained.device)
-    score = _target_score(trained, rows)
+    own = {"super_head": train.labels(names.coarse), "fine_head": train.labels(names.fine), "instance_head": None}
+    w = torch.zeros(len(rows), method.trunk.dim)
+    for head, labels in own.items():
+        if hasattr(method, head):
+            weight = getattr(method, head).weight.detach().float().cpu()
+            w += weight[rows if labels is None else labels[rows]]
+    method.eval()
+
+    def score(pixels: Tensor, w: Tensor) -> Tensor:
+        return (method.trunk(pixels) * w).sum(1)  # (B, d), (B, d) -> (B,)
+
+    pixels, w = to_unit_interval(train.pixels(rows)).to(trained.device), w.to(trained.device)
     found = {
-        "ig": explain.integrated_gradients(score, pixels),
-        "gradcam": explain.layer_grad_cam(score, trunk.body, pixels),
+        "ig": explain.integrated_gradients(score, pixels, w),
+        "gradcam": explain.layer_grad_cam(score, method.trunk.body, pixels, w),
     }
-    metrics, arrays = {}, {}
     few = torch.linspace(0, len(rows) - 1, shown).long()
+    metrics: Metrics = {}
+    arrays: Arrays = {"attribution_images": train.pixels(rows[few]).numpy()}
     for kind, saliency in found.items():
-        saliency = saliency.detach().cpu()
-        arrays[f"{kind}_maps"] = saliency[few].numpy().astype(np.float16)
+        arrays[f"{kind}_maps"] = saliency[few].cpu().numpy().astype(np.float16)
         for name, mask in train.masks.items():
-            metrics[f"{kind}_{name}"] = float(explain.attention_share(saliency, mask[rows]).mean())
-    arrays["attribution_images"] = train.images[rows[few]].numpy()
+            metrics[f"{kind}_{name}"] = _mean(explain.attention_share(saliency.cpu(), mask[rows]))
     return metrics, arrays
 
 
 def bounds(trained: Trained) -> tuple[Metrics, Arrays]:
-    """Theorems 1 and 2 of "patterns" on the training images; only for methods with both heads."""
+    """Theorems 1 and 2 of "patterns" on the training images; for methods with both heads, on nested levels."""
     method, train, names = trained.method, trained.data.train, trained.config.data
-    if not hasattr(method, "instance_head") or not hasattr(method, "super_head"):
+    both = hasattr(method, "instance_head") and hasattr(method, "super_head")
+    if not both or not train.hierarchy.nested:
         return {}, {}
     features = apply(method, method.trunk, train, trained.device)
     weights = [head.weight.detach().float().cpu() for head in (method.instance_head, method.super_head)]
@@ -182,6 +189,11 @@ MEASURES = {
     "attribution": attribution,
     "bounds": bounds,
 }
+
+
+def _mean(shares: Tensor) -> float:
+    """Mean over the images whose map is not zero."""
+    return shares.nanmean().item()
 
 
 def _percent(hit: Tensor) -> float:

@@ -91,8 +91,8 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
         "network": f"{m.backbone}, stem {m.stem}"
         if m.backbone != "small_resnet"
         else f"small ResNet, width {m.width}, blocks {m.blocks}",
-        "schedule": f"{t.epochs} epochs, batch {t.batch_size}, learning rate {t.lr} ({t.schedule}), momentum {t.momentum}, "
-        f"weight decay {t.weight_decay}",
+        "schedule": f"{t.epochs} epochs, batch {t.batch_size}, learning rate {t.lr} ({t.schedule}), "
+        f"momentum {t.momentum}, weight decay {t.weight_decay}",
         "augmentation": ", ".join(f"{k} {v}" for k, v in vars(a).items() if v and k != "views" and v != (1.0, 1.0))
         or "none",
         "preset": f"{preset}: {experiment.preset(preset).hardware}",

@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK_BYTES = 256 * 2**20
-_BYTES_PER_PAIR = 40  # what one query-gallery pair takes at most while it is ranked
+_BYTES_PER_PAIR = 64  # what one query-gallery pair takes at most while it is ranked and scored
 _BLOCK = 64  # neighbouring gallery rows of which only the best is looked at first
+_TILE = 16  # queries go into the product in multiples of this
+_COLUMN = 0xFFFFFFFF  # the lower half of a packed integer
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,11 @@ def evaluate_retrieval(
         query_labels = _labels(query_labels, query, "query_labels", "query")
         gallery_labels = _labels(gallery_labels, gallery, "gallery_labels", "gallery")
 
+    n, padded = len(gallery), _pad(gallery, _BLOCK)
     first, precision = [], []
-    for rows in _chunks(query, gallery, chunk_bytes):
-        if average_precision:
-            ranking = _rank(_similarity(query[rows], gallery, exclude[rows]))  # (q, n)
-        else:
-            ranking = _nearest(query[rows], gallery, max(ks), exclude[rows])  # (q, k)
+    for rows in _chunks(query, padded, chunk_bytes):
+        similarity = _similarity(query[rows], padded, n, exclude[rows])
+        ranking = _rank(similarity)[:, :n] if average_precision else _rank_first(similarity, min(max(ks), n))
         relevant = gallery_labels[ranking] == query_labels[rows, None]
         relevant &= ranking != exclude[rows, None]
         first_of_chunk, precision_of_chunk = _score(relevant)
@@ -93,8 +94,13 @@ def nearest(
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(f"k is {k!r}, must be an integer of at least 1")
     query, gallery, exclude = _prepare(query, gallery, exclude)
-    rows = torch.cat([_nearest(query[r], gallery, k, exclude[r]) for r in _chunks(query, gallery, chunk_bytes)])
-    return rows.masked_fill(rows == exclude[:, None], -1)
+    n, padded = len(gallery), _pad(gallery, _BLOCK)
+    found = [
+        _rank_first(_similarity(query[rows], padded, n, exclude[rows]), min(k, n))
+        for rows in _chunks(query, padded, chunk_bytes)
+    ]
+    found = torch.cat(found)
+    return found.masked_fill(found == exclude[:, None], -1)
 
 
 def summary(report: RetrievalReport, prefix: str) -> dict[str, float]:
@@ -109,14 +115,14 @@ def summary(report: RetrievalReport, prefix: str) -> dict[str, float]:
     return metrics
 
 
-def _similarity(query: Tensor, gallery: Tensor, exclude: Tensor, multiple_of: int = 1) -> Tensor:
-    """(q, n) cosines of unit vectors; minus infinity for the item to leave out, which puts it last.
+def _similarity(query: Tensor, gallery: Tensor, n: int, exclude: Tensor) -> Tensor:
+    """(q, len(gallery)) cosines of unit vectors; the columns from n on and the items to leave out are minus infinity.
 
-    Columns of minus infinity are added up to the next multiple.
+    BLAS adds the last few rows and columns of a product in another order than the rest, so that equal items would
+    differ in the last bit there, and a result would depend on the chunk. Rows of zeros keep all items off the edge.
     """
-    n = len(gallery)
-    similarity = query.new_empty(len(query), n + -n % multiple_of)
-    torch.mm(query, gallery.T, out=similarity[:, :n])
+    with torch.autocast(query.device.type, enabled=False):
+        similarity = (_pad(query, _TILE) @ gallery.T)[: len(query)]
     similarity[:, n:] = -torch.inf
     rows = (exclude >= 0).nonzero().squeeze(1)
     similarity[rows, exclude[rows]] = -torch.inf
@@ -124,33 +130,30 @@ def _similarity(query: Tensor, gallery: Tensor, exclude: Tensor, multiple_of: in
 
 
 def _rank(similarity: Tensor) -> Tensor:
-    """(q, n) columns from the most similar to the least, equal ones in ascending order. Overwrites its argument.
+    """Columns from the most similar to the least, equal ones in ascending order. Overwrites its argument.
 
     A float and its column are packed into one integer, so that a single sort of integers settles value and tie.
     """
     packed = _pack(similarity, torch.arange(similarity.shape[1], device=similarity.device))
-    return packed.sort(dim=1).values.bitwise_and_(0xFFFFFFFF)
+    return packed.sort(dim=1).values.bitwise_and_(_COLUMN)
 
 
-def _nearest(query: Tensor, gallery: Tensor, k: int, exclude: Tensor) -> Tensor:
-    """(q, min(k, n)) first columns of `_rank`, without ranking the rest.
+def _rank_first(similarity: Tensor, k: int) -> Tensor:
+    """The k first columns of `_rank`, or all, without ranking the rest.
 
     The k best items lie in the k blocks of neighbouring columns whose best items are best, blocks with equal best
     items taken in ascending order. So it takes a maximum over each block and two short sorts.
     """
-    k = min(k, len(gallery))
-    similarity = _similarity(query, gallery, exclude, multiple_of=_BLOCK)
-    best = similarity.view(len(query), -1, _BLOCK).amax(2)  # (q, blocks)
-    block = _first(best, torch.arange(best.shape[1], device=best.device), k)  # (q, min(k, blocks))
-    within = torch.arange(_BLOCK, device=block.device)
-    columns = (block[:, :, None] * _BLOCK + within).flatten(1)
-    return _first(similarity.gather(1, columns), columns, k)
+    best = similarity.view(len(similarity), -1, _BLOCK).amax(2)  # (q, blocks)
+    block = _top(best, torch.arange(best.shape[1], device=best.device), k)
+    columns = (block[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=block.device)).flatten(1)
+    return _top(similarity.gather(1, columns), columns, k)
 
 
-def _first(similarity: Tensor, columns: Tensor, k: int) -> Tensor:
-    """The (at most) k columns of highest similarity, equal ones in ascending order. Overwrites `similarity`."""
+def _top(similarity: Tensor, columns: Tensor, k: int) -> Tensor:
+    """The k columns of highest similarity, or all, equal ones in ascending order. Overwrites `similarity`."""
     packed = _pack(similarity, columns)
-    return packed.topk(min(k, packed.shape[1]), largest=False).values.bitwise_and_(0xFFFFFFFF)
+    return packed.topk(min(k, packed.shape[1]), largest=False).values.bitwise_and_(_COLUMN)
 
 
 def _pack(similarity: Tensor, columns: Tensor) -> Tensor:
@@ -206,6 +209,11 @@ def _chunks(query: Tensor, gallery: Tensor, chunk_bytes: int) -> Iterator[slice]
     return (slice(start, start + size) for start in range(0, len(query), size))
 
 
+def _pad(values: Tensor, multiple: int) -> Tensor:
+    """Rows of zeros up to the next multiple."""
+    return F.pad(values, (0, 0, 0, -len(values) % multiple))
+
+
 def _prepare(query: Tensor, gallery: Tensor, exclude: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Unit vectors and the rows to leave out, checked against each other."""
     query, gallery = _unit(query, "query"), _unit(gallery, "gallery")
@@ -235,8 +243,10 @@ def _unit(embeddings: Tensor, name: str) -> Tensor:
     return F.normalize((embeddings / largest).float(), dim=1)
 
 
-def _labels(labels: Tensor, embeddings: Tensor, name: str, of: str) -> Tensor:
+def _labels(labels: Tensor | None, embeddings: Tensor, name: str, of: str) -> Tensor:
     """(rows,) int64 on the device of the embeddings. ValueError for another shape or type."""
+    if labels is None:
+        raise ValueError(f"{name} is missing: {of} has shape {tuple(embeddings.shape)}")
     labels = torch.as_tensor(labels, device=embeddings.device)
     if labels.shape != embeddings.shape[:1]:
         raise ValueError(f"{name} has shape {tuple(labels.shape)}, {of} {tuple(embeddings.shape)}: one entry per row")

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fglib.retrieval import evaluate_retrieval, nearest, summary
 
@@ -93,17 +94,27 @@ def test_chunks_do_not_matter(average_precision):
             )
 
 
-def test_memory_does_not_grow_with_the_number_of_queries(monkeypatch):
-    from fglib import retrieval
+class LargestTensor(TorchDispatchMode):
+    """Notes the bytes of the largest tensor that any operation makes."""
 
-    shapes = []
-    similarity = retrieval._similarity
-    monkeypatch.setattr(
-        retrieval, "_similarity", lambda q, *rest, **more: shapes.append(len(q)) or similarity(q, *rest, **more)
-    )
-    query, labels = torch.randn(100, 3), torch.arange(100) % 10
-    evaluate_retrieval(query, labels, chunk_bytes=100 * 40 * 8)
-    assert shapes == [8] * 12 + [4]
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        made = [t.nbytes for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, torch.Tensor)]
+        self.bytes = max([self.bytes, *made])
+        return out
+
+
+@pytest.mark.parametrize("average_precision", [True, False])
+def test_memory_is_bounded(average_precision):
+    """One tensor of 400 x 1,000 similarities takes 1.6 MB; none may pass the quarter of a megabyte that is allowed."""
+    draw = torch.Generator().manual_seed(0)
+    query, gallery = torch.randn(400, 3, generator=draw), torch.randn(1000, 3, generator=draw)
+    labels = torch.zeros(1000, dtype=torch.long)  # all relevant: the most there is to score
+    with LargestTensor() as largest:
+        evaluate_retrieval(query, labels[:400], gallery, labels, average_precision=average_precision, chunk_bytes=2**18)
+    assert 0 < largest.bytes <= 2**18
 
 
 def test_ties_go_by_gallery_row():
@@ -112,6 +123,20 @@ def test_ties_go_by_gallery_row():
     report = evaluate_retrieval(angles(30), torch.tensor([1]), gallery, torch.tensor([0, 0, 1, 0]), ks=(1, 2, 3))
     assert report.recall == {1: 0.0, 2: 0.0, 3: 1.0}
     assert report.mean_average_precision == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("size", [5, 64, 77, 1001])
+@pytest.mark.parametrize("dim", [3, 7, 64])
+def test_copies_of_an_item_are_ties(size, dim):
+    """Wherever copies lie in the gallery, their similarities are equal bit for bit, so they come in order of row."""
+    draw = torch.Generator().manual_seed(size + dim)
+    originals = torch.randn(3, dim, generator=draw)
+    copy_of = torch.randint(3, (size,), generator=draw)
+    for queries in (1, 2, 19):
+        query = torch.randn(queries, dim, generator=draw)
+        for q, rows in zip(query, nearest(query, originals[copy_of], size)):
+            order = torch.nn.functional.cosine_similarity(q[None], originals).argsort(descending=True)
+            assert rows.tolist() == [j for o in order.tolist() for j in range(size) if copy_of[j] == o]
 
 
 def test_a_collapsed_embedding_ranks_by_row():
@@ -156,6 +181,13 @@ def test_other_float_types(dtype):
     report = evaluate_retrieval(query.requires_grad_(), labels)
     assert report.recall[1] == 1.0 and report.mean_average_precision == 1.0
     assert not report.average_precision.requires_grad
+
+
+def test_autocast_does_not_blur_the_ranking():
+    query, labels = angles(0, 1, 2, 3, 4, 5), torch.tensor([0, 0, 1, 1, 2, 2])
+    with torch.autocast("cpu", torch.bfloat16):
+        blurred = evaluate_retrieval(query, labels)
+    assert blurred.recall == evaluate_retrieval(query, labels).recall
 
 
 def test_all_queries_skipped_is_nan_and_no_warning():

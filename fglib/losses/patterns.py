@@ -40,7 +40,9 @@ def instance_cross_entropy_within(
     """
     features, weight = _check(features, weight, index, reduction)
     if superclass.shape != weight.shape[:1]:
-        raise ValueError(f"superclass has shape {_shape(superclass)}, weight {_shape(weight)}: one entry per row of weight")
+        raise ValueError(
+            f"superclass has shape {_shape(superclass)}, weight {_shape(weight)}: one entry per row of weight"
+        )
     _check_integers("superclass", superclass)
     loss = _WithinCrossEntropy.apply(features, weight, index.long(), superclass)
     return loss.mean() if reduction == "mean" else loss
@@ -62,9 +64,11 @@ class _WithinCrossEntropy(torch.autograd.Function):
             weight_of_group = _take(weight, members)  # (m, d)
             logits = features[rows] @ weight_of_group.T  # (b, m)
             log_prob = logits.log_softmax(1, dtype=loss.dtype)
-            loss[rows] = loss_of_group = -log_prob.gather(1, own).squeeze(1)
-            # d loss / d logits is p - 1 at the own image and p elsewhere; expm1 keeps the digits when p is near 1.
-            residual = log_prob.exp_().scatter_(1, own, torch.expm1(-loss_of_group)[:, None]).to(weight.dtype)
+            loss[rows] = -log_prob.gather(1, own).squeeze(1)
+            # d loss / d logits is p elsewhere and p - 1 at the own image: minus the sum of the rest, which keeps the
+            # digits that p - 1 would lose where p is near 1.
+            residual = log_prob.exp_().scatter_(1, own, 0.0)
+            residual = residual.scatter_(1, own, -residual.sum(1, keepdim=True)).to(weight.dtype)
             if ctx.needs_input_grad[0]:  # here, while the weights of the group are in the cache
                 grad_features[rows] = residual @ weight_of_group
             ctx.groups.append((rows, members, residual))

@@ -1,0 +1,46 @@
+"""What one class per image costs: multiply-adds of the instance head, whole and within the super-class.
+
+Forward pass, per image; a training step takes about three times as many. n images, d dimensions.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from torch import nn
+
+
+def head_multiply_adds(n: int, d: int) -> int:
+    """Multiply-adds per image of the n-way instance head (Eq. 3): one product of d for every training image."""
+    if n < 1 or d < 1:
+        raise ValueError(f"n and d must be at least 1, got {n} and {d}")
+    return n * d
+
+
+def head_multiply_adds_within(counts: Sequence[int], d: int) -> Fraction:
+    """Expected multiply-adds per image of the head within the super-class (Eq. 5), exactly.
+
+    counts: images of each super-class. An image of a super-class of n_b images needs n_b d; it comes n_b / n of the
+    time.
+    """
+    counts = [int(c) for c in counts]
+    if not counts or min(counts) < 0 or sum(counts) == 0 or d < 1:
+        raise ValueError(f"counts must be images per super-class and d at least 1, got {counts} and {d}")
+    return Fraction(sum(c * c for c in counts) * d, sum(counts))
+
+
+def head_ratio(counts: Sequence[int] = (2500,) * 20, d: int = 512) -> dict[str, float]:
+    """Share of the full head's multiply-adds that the head within the super-class needs; CIFAR-100's by default."""
+    return {"ratio": float(head_multiply_adds_within(counts, d) / head_multiply_adds(sum(counts), d))}
+
+
+def trunk_multiply_adds(trunk: nn.Module, size: int) -> int:
+    """Multiply-adds of one forward pass of a network on one image of size x size pixels, counted by torch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    training = trunk.training
+    trunk.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        trunk(torch.zeros(1, 3, size, size, device=next(trunk.parameters()).device))
+    trunk.train(training)
+    return counter.get_total_flops() // 2  # a multiply-add counts as two operations

@@ -1,0 +1,213 @@
+"""The book's figures: one function per kind, arrays in, matplotlib Axes out.
+
+One colour per method and one marker per data set through the whole book, from Okabe and Ito's colour-blind-safe
+palette.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+# Okabe and Ito 2008; black and yellow are kept for text and highlights
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F")
+COLOURS = {
+    "base": "#0072B2",
+    "fine": "#7F7F7F",
+    "indi": "#E69F00",
+    "base_indi": "#D55E00",
+    "base_indi_eff": "#CC79A7",
+}
+MARKERS = {"cifar100": "o", "omniglot": "s", "cub50": "^", "patches": "D", "digits": "v", "pets": "P", "sop": "X"}
+RIGHT, WRONG = "#009E73", "#D55E00"
+LABELS = {
+    "base": "Base",
+    "fine": "Fine",
+    "indi": "Indi",
+    "base_indi": "Base-Indi",
+    "base_indi_eff": "Base-Indi (eff)",
+    "coarse_top1": "super-class top-1 (%)",
+    "coarse_top5": "super-class top-5 (%)",
+    "coarse_map": "super-class mAP (%)",
+    "fine_map": "fine mAP (%)",
+    "attention_big": "attention on the big patch",
+    "attention_small": "attention on the small patch",
+    "ig_big": "Integrated Gradients, big",
+    "ig_small": "Integrated Gradients, small",
+    "gradcam_big": "Grad-CAM, big",
+    "gradcam_small": "Grad-CAM, small",
+    **{f"coarse_r{k}": f"super-class R@{k} (%)" for k in (1, 2, 4, 8)},
+    **{f"fine_r{k}": f"fine R@{k} (%)" for k in (1, 2, 4, 8, 10, 100, 1000)},
+}
+
+
+def use_style() -> None:
+    """The book's one figure style; called once at the head of a chapter."""
+    plt.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "figure.figsize": (6.4, 3.8),
+            "figure.constrained_layout.use": True,
+            "font.size": 10,
+            "axes.titlesize": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "legend.frameon": False,
+            "savefig.facecolor": "white",
+        }
+    )
+
+
+def colour(method: str) -> str:
+    """A method's colour; one that has none of its own gets a fixed one of the palette."""
+    return COLOURS.get(method, PALETTE[sum(method.encode()) % len(PALETTE)])
+
+
+def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and half-width of the 95 % t-interval over the first axis; zero half-width for a single value."""
+    values = np.asarray(values, dtype=float)
+    n = len(values)
+    if n < 2:
+        return values.mean(0), np.zeros_like(values.mean(0))
+    from scipy.stats import t
+
+    return values.mean(0), t.ppf(0.975, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
+
+
+def image_grid(images: np.ndarray, titles: Sequence[str] = (), columns: int = 8, side: float = 1.0) -> np.ndarray:
+    """Pictures (n, H, W, 3) or (n, 3, H, W) uint8 in rows of `columns`; returns the array of Axes."""
+    images = _channels_last(images)
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(side * columns, side * rows * (1.25 if len(titles) else 1)))
+    axes = np.atleast_1d(axes)
+    for i, ax in enumerate(axes.flat):
+        ax.axis("off")
+        if i < len(images):
+            ax.imshow(images[i], interpolation="nearest")
+            if len(titles):
+                ax.set_title(titles[i], fontsize=8)
+    return axes
+
+
+def gallery(queries: np.ndarray, neighbours: np.ndarray, correct: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+    """Queries (Q, H, W, 3) on the left, what is retrieved (Q, k, H, W, 3) to the right, best first.
+
+    correct (Q, k) bool frames each retrieved picture: solid green with a tick for the query's own fine class, dashed
+    red with a cross for another. Returns the array of Axes (Q, 1 + k).
+    """
+    count, shown = correct.shape
+    figure, axes = plt.subplots(count, 1 + shown, figsize=(0.95 * (1 + shown), 1.0 * count), squeeze=False)
+    for q in range(count):
+        _picture(axes[q, 0], queries[q])
+        if len(names):
+            axes[q, 0].set_ylabel(_short(names[q]), rotation=0, ha="right", va="center", fontsize=7)
+        for k in range(shown):
+            ax, right = axes[q, 1 + k], bool(correct[q, k])
+            _picture(ax, neighbours[q, k])
+            for spine in ax.spines.values():
+                spine.set(visible=True, color=RIGHT if right else WRONG, linewidth=2, linestyle="-" if right else "--")
+            mark = dict(fontsize=8, color="white", ha="left", va="top", weight="bold", transform=ax.transAxes)
+            box = dict(facecolor=RIGHT if right else WRONG, edgecolor="none", pad=1)
+            ax.text(0.03, 0.97, "✓" if right else "✗", bbox=box, **mark)
+    axes[0, 0].set_title("query", fontsize=8)
+    for k in range(shown):
+        axes[0, 1 + k].set_title(f"{k + 1}", fontsize=8)
+    return axes
+
+
+def recall_curve(ax: Axes, ks: Sequence[int], values: Mapping[str, np.ndarray]) -> Axes:
+    """Recall@k in percent over k (log2 axis): mean and 95 % interval of values {method: (seeds, k)}."""
+    for method, table in values.items():
+        mean, half = interval(table)
+        ax.plot(ks, mean, marker="o", markersize=4, color=colour(method), label=LABELS.get(method, method))
+        ax.fill_between(ks, mean - half, mean + half, color=colour(method), alpha=0.2, linewidth=0)
+    ax.set_xscale("log", base=2 if max(ks) < 10 else 10)
+    ax.set_xticks(ks, [str(k) for k in ks])
+    ax.minorticks_off()
+    ax.set(xlabel="k", ylabel="Recall@k (%)")
+    ax.legend()
+    return ax
+
+
+def bars_with_spread(ax: Axes, values: Mapping[str, np.ndarray], ylabel: str = "") -> Axes:
+    """One bar per method: mean over seeds, 95 % interval, and every seed as a dot."""
+    for i, (method, seeds) in enumerate(values.items()):
+        mean, half = interval(seeds)
+        ax.bar(i, mean, color=colour(method), alpha=0.85, width=0.7)
+        if len(seeds) > 1:
+            ax.errorbar(i, mean, yerr=half, color="black", capsize=3, linewidth=1)
+        ax.scatter(np.full(len(seeds), i) + 0.18, seeds, s=10, color="black", zorder=3)
+    ax.set_xticks(range(len(values)), [LABELS.get(m, m) for m in values])
+    ax.set_ylabel(ylabel)
+    ax.grid(axis="x", visible=False)
+    return ax
+
+
+def embedding_scatter(ax: Axes, xy: np.ndarray, labels: np.ndarray, names: Sequence[str] = (), title: str = "") -> Axes:
+    """Points (n, 2) coloured by label (n,); a legend for up to ten named labels. Distances in a t-SNE mean little."""
+    labels = np.asarray(labels)
+    kinds = np.unique(labels)
+    colours = plt.get_cmap("tab10" if len(kinds) <= 10 else "turbo")
+    for i, kind in enumerate(kinds):
+        here = labels == kind
+        shade = colours(i) if len(kinds) <= 10 else colours(i / (len(kinds) - 1))
+        name = _short(names[kind]) if len(names) and len(kinds) <= 10 else None
+        ax.scatter(*xy[here].astype(float).T, s=6, color=shade, label=name, linewidth=0)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.grid(visible=False)
+    if len(names) and len(kinds) <= 10:
+        ax.legend(fontsize=7, markerscale=2, loc="best")
+    return ax
+
+
+def attention_overlay(ax: Axes, image: np.ndarray, attention: np.ndarray) -> Axes:
+    """An image (H, W, 3) or (3, H, W) in grey under its attention map (h, w), which is scaled to its own maximum."""
+    image = _channels_last(image[None])[0]
+    height, width = image.shape[:2]
+    ax.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
+    attention = attention.astype(float)
+    peak = attention.max()
+    ax.imshow(
+        attention / peak if peak > 0 else attention,
+        cmap="inferno",
+        vmin=0,
+        vmax=1,
+        alpha=0.65,
+        extent=(0, width, height, 0),
+        interpolation="bilinear",
+    )
+    ax.axis("off")
+    return ax
+
+
+def training_curves(ax: Axes, histories: Mapping[str, Sequence[dict]], part: str = "total") -> Axes:
+    """A part of the training loss over epochs, one line per method; methods without that part are left out."""
+    for method, history in histories.items():
+        if part in history[0]:
+            x, y = [h["epoch"] for h in history], [h[part] for h in history]
+            ax.plot(x, y, color=colour(method), label=LABELS.get(method, method))
+    ax.set(xlabel="epoch", ylabel=f"{part} training loss")
+    ax.legend()
+    return ax
+
+
+def _channels_last(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    return images.transpose(0, 2, 3, 1) if images.shape[1] == 3 and images.shape[-1] != 3 else images
+
+
+def _picture(ax: Axes, image: np.ndarray) -> None:
+    ax.imshow(image, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.grid(visible=False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _short(name: str, most: int = 18) -> str:
+    """The last part of a qualified class name, cut to `most` characters."""
+    name = str(name).split("/")[-1].replace("_", " ")
+    return name if len(name) <= most else name[: most - 1] + "…"
