@@ -134,7 +134,7 @@ def _result(finding: Finding) -> str:
 
 def _not_run(claim: Claim, nearest: Finding | None) -> str:
     if nearest is None:
-        return "no experiment for it in the library yet" + (f"; it needs {claim.data}" if claim.data else "")
+        return "no experiment for it in the library yet" + (f" (data: {claim.data})" if claim.data else "")
     return (
         f"{nearest.seeds} of {MIN_SEEDS} seeds recorded of {nearest.source} (preset {nearest.preset}); "
         f"`{nearest.command}` runs it; hardware: {nearest.hardware}"
@@ -147,7 +147,7 @@ def readme_block(verdicts: list[Verdict]) -> str:
     for v in verdicts:
         if v.command:
             verdict = f"{v.verdict} ({v.evidence.source})" if v.evidence else v.verdict
-            measured = "; ".join(f"`{m.shown}`" for m in v.measured[:2]) or f"hardware: {v.hardware}"
+            measured = "; ".join(f"`{m}`" for m in v.measured[:2]) or f"hardware: {v.hardware}"
             rows.append(f"| {v.where}: {v.says} | {verdict} | {measured} | `{v.command}` |")
     rest = sum(v.command is None for v in verdicts)
     end = f"{rest} further claims have no experiment in the library yet and are not run; `fglib claims` lists them."

@@ -118,7 +118,7 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         seeds=len(by_seed),
         same=evidence.same,
         note=evidence.note,
-        command=f"fglib train {experiment.name} --preset {preset}{flag}",
+        command=f"fglib train {evidence.experiment} --preset {preset}{flag}",
         hardware=chosen.hardware,
         measured=tuple(clause.measure(by_seed) for clause in clauses) if len(by_seed) >= MIN_SEEDS else (),
     )

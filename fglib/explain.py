@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Score = Callable[[Tensor, Tensor], Tensor]
+
 
 def attention_map(activations: Tensor, p: float = 2) -> Tensor:
     """Sum over the channels of |activation|^p, scaled to unit l2 norm per image.
@@ -57,58 +59,57 @@ def attention_share(attention: Tensor, mask: Tensor) -> Tensor:
 
 
 def integrated_gradients(
-    model_fn: Callable[[Tensor], Tensor],
+    score: Score,
     images: Tensor,
     targets: Tensor,
     baseline: Tensor | float = 0.0,
     steps: int = 32,
-    batch_size: int = 32,
+    batch_size: int = 64,
 ) -> Tensor:
     """Saliency by Integrated Gradients (Sundararajan et al., 2017): |attribution|, summed over the color channels.
 
-    model_fn: images (b, 3, H, W) to scores (b, C), differentiable, in evaluation mode; images: (B, 3, H, W) as the
-    model takes them; targets: (B,) the score to explain. The path starts at `baseline`, zero by default, which is the
-    mean color of normalized images. Returns (B, H, W), non-negative.
+    score(images (b, 3, H, W), targets (b, ...)) -> (b,) is what is explained: differentiable, of a network in
+    evaluation mode. images: (B, 3, H, W) as the score takes them; targets: (B, ...), what it needs to know of each
+    image, such as a class. The path starts at `baseline`, zero by default. Returns (B, H, W), non-negative.
     """
     from captum.attr import IntegratedGradients
 
-    method = IntegratedGradients(model_fn)
+    method = IntegratedGradients(score)
     maps = []
     for image, target in _batches(images, targets, batch_size):
         attribution = method.attribute(
-            image.requires_grad_(), baseline, target, n_steps=steps, internal_batch_size=max(batch_size, len(image))
+            image, baseline, additional_forward_args=target, n_steps=steps, internal_batch_size=batch_size
         )
         maps.append(attribution.detach().abs().sum(1))
     return torch.cat(maps)
 
 
-def layer_grad_cam(
-    model_fn: Callable[[Tensor], Tensor], layer: nn.Module, images: Tensor, targets: Tensor, batch_size: int = 32
-) -> Tensor:
+def layer_grad_cam(score: Score, layer: nn.Module, images: Tensor, targets: Tensor, batch_size: int = 64) -> Tensor:
     """Saliency by Grad-CAM (Selvaraju et al., 2017) at a layer: its channels weighted by their mean gradient.
 
-    layer: the module inside `model_fn` whose (b, C, H', W') output is weighed, commonly the last of the trunk; negative
+    layer: the module behind `score` whose (b, C, H', W') output is weighed, commonly the last of the trunk; negative
     sums are cut at zero, the rest is resized bilinearly. Other arguments and the result as in `integrated_gradients`.
     """
     from captum.attr import LayerGradCam
 
-    method = LayerGradCam(model_fn, layer)
+    method = LayerGradCam(score, layer)
     maps = []
     for image, target in _batches(images, targets, batch_size):
-        cam = method.attribute(image.requires_grad_(), target, relu_attributions=True)  # (b, 1, H', W')
-        maps.append(_resize(cam.detach().sum(1), image.shape[2:]))
+        cam = method.attribute(image, additional_forward_args=target, relu_attributions=True)  # (b, 1, H', W')
+        maps.append(_resize(cam.detach()[:, 0], image.shape[2:]))
     return torch.cat(maps)
 
 
 def _batches(images: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Detached copies, so that asking for gradients leaves the caller's images alone."""
+    """Copies of the images that take gradients, which leaves the caller's alone, with their targets."""
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images has shape {tuple(images.shape)}, must be (B, 3, H, W)")
-    if targets.shape != images.shape[:1]:
+    if targets.shape[:1] != images.shape[:1]:
         raise ValueError(
             f"targets has shape {tuple(targets.shape)}, images {tuple(images.shape)}: one target per image"
         )
-    return zip(images.detach().clone().split(size), targets.split(size))
+    copies = images.detach().clone()
+    return ((i.requires_grad_(), t) for i, t in zip(copies.split(size), targets.split(size)))
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

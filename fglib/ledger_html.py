@@ -9,35 +9,47 @@ import re
 from html import escape
 
 from fglib.claims import PAPERS, VERDICTS, Verdict
+from fglib.rules import Measured
 
 MARKS = dict(zip(VERDICTS, "✓↗✗○"))
+SHORT = {"patterns": "Patterns", "grafit": "Grafit", "coarse2fine": "Coarse2Fine", "subtle": "Subtle"}
 
-# Colours are those of Okabe and Ito; they tint only the mark's border, text keeps the page's own colour.
+# Colours are those of Okabe and Ito and tint a bar only: text keeps the colour of the page, light or dark.
+# The selectors start with div so that they weigh as much as the theme's own for tables in outputs.
 STYLE = """
-.ledger { container-type: inline-size; text-align: left; }
-.ledger table { width: 100%; border-collapse: collapse; table-layout: auto; margin: 0 0 1.5rem; font-size: 0.9em; }
-.ledger :is(th, td) { text-align: left; vertical-align: top; padding: 0.5rem; border-bottom: 1px solid #8886;
-  background: none; overflow-wrap: anywhere; white-space: normal; font-weight: normal; color: inherit; }
-.ledger thead th { font-weight: bold; }
-.ledger .counts { width: auto; }
-.ledger .counts td { text-align: right; }
-.ledger .where { display: block; font-weight: bold; }
-.ledger code { font-size: 0.85em; overflow-wrap: anywhere; white-space: normal; }
-.ledger ul { margin: 0; padding-left: 1.1em; }
-.ledger .verdict { white-space: nowrap; border-left: 0.35em solid; padding-left: 0.4em; border-color: #888; }
-.ledger [data-verdict="reproduced"] .verdict { border-color: #009e73; }
-.ledger [data-verdict="holds in direction"] .verdict { border-color: #56b4e9; }
-.ledger [data-verdict="does not hold"] .verdict { border-color: #d55e00; }
-.ledger form { display: flex; flex-wrap: wrap; gap: 0.5rem 1.5rem; align-items: center; margin: 1rem 0; }
-.ledger form[hidden], .ledger [hidden] { display: none; }
-.ledger fieldset { border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; }
-.ledger legend { float: left; font-weight: bold; width: auto; font-size: 1em; margin: 0 1rem 0 0; }
-@container (max-width: 640px) {
-  .ledger .claims :is(table, tbody, tr, th, td) { display: block; width: 100%; }
-  .ledger .claims thead { display: none; }
-  .ledger .claims tr { border-bottom: 2px solid #888; padding: 0.5rem 0; }
-  .ledger .claims :is(th, td) { border: 0; padding: 0.25rem 0; }
-  .ledger .claims td::before { content: attr(data-label); display: block; font-size: 0.85em; font-weight: bold; }
+div.ledger { container-type: inline-size; text-align: left; }
+div.ledger table { width: 100%; border-collapse: collapse; margin: 0 0 1.5rem; font-size: 0.85em; }
+div.ledger :is(th, td) { text-align: left; vertical-align: top; padding: 0.5rem; border-bottom: 1px solid #8886;
+  background: none; overflow-wrap: break-word; white-space: normal; font-weight: normal; color: inherit; }
+div.ledger thead th { font-weight: bold; }
+div.ledger .counts { width: auto; table-layout: auto; }
+div.ledger .counts :is(td, thead th + th) { text-align: right; }
+div.ledger .claims table { table-layout: fixed; }
+div.ledger .claims thead th:nth-child(1) { width: 28%; }
+div.ledger .claims thead th:nth-child(2) { width: 8.5rem; }
+div.ledger .claims thead th:nth-child(4) { width: 28%; }
+div.ledger .where { display: block; font-weight: bold; }
+div.ledger code { font-size: 0.9em; white-space: normal; overflow-wrap: break-word; }
+div.ledger code span { white-space: nowrap; }
+div.ledger ul { list-style: none; margin: 0; padding: 0; }
+div.ledger li { margin: 0 0 0.3em; padding-left: 1.2em; text-indent: -1.2em; }
+div.ledger .verdict { border-left: 0.35em solid #888; padding-left: 0.4em; }
+div.ledger [data-verdict="reproduced"] .verdict { border-color: #009e73; }
+div.ledger [data-verdict="holds in direction"] .verdict { border-color: #56b4e9; }
+div.ledger [data-verdict="does not hold"] .verdict { border-color: #d55e00; }
+div.ledger form { display: flex; flex-wrap: wrap; gap: 0.5rem 1.5rem; align-items: center; margin: 1rem 0; }
+div.ledger [hidden] { display: none; }
+div.ledger fieldset { border: 0; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; }
+div.ledger legend { float: left; width: auto; margin: 0 1rem 0 0; font-size: 1em; font-weight: bold; }
+@container (max-width: 40rem) {
+  div.ledger .counts { font-size: 0.75em; }
+  div.ledger .counts :is(th, td) { padding: 0.4rem 0.2rem; }
+  div.ledger .claims thead { display: none; }
+  div.ledger .claims :is(table, tbody, tr, th, td) { display: block; width: 100%; }
+  div.ledger .claims tr { border-bottom: 2px solid #888; padding: 0.5rem 0; }
+  div.ledger .claims :is(th, td) { border: 0; padding: 0.25rem 0; }
+  div.ledger .claims td::before { content: attr(data-label); display: block; font-weight: bold; }
+  div.ledger [hidden] { display: none !important; }
 }
 """
 
@@ -82,18 +94,18 @@ def ledger_page(verdicts: list[Verdict]) -> str:
 
 def _counts(papers: dict[str, list[Verdict]]) -> str:
     """How many claims of each paper have which verdict."""
-    head = "".join(f'<th scope="col">{MARKS[name]} {name}</th>' for name in VERDICTS)
-    rows = [(f'<a href="#ledger-{p}">{escape(PAPERS[p].split(":")[0])}</a>', found) for p, found in papers.items()]
-    rows.append(("All", [v for found in papers.values() for v in found]))
-    body = "".join(
-        f'<tr><th scope="row">{name}</th>'
-        + "".join(f"<td>{sum(v.verdict == verdict for v in found)}</td>" for verdict in VERDICTS)
-        + f"<td>{len(found)}</td></tr>"
-        for name, found in rows
+    links = "".join(f'<th scope="col"><a href="#ledger-{p}">{SHORT[p]}</a></th>' for p in papers)
+    columns = [*papers.values(), [v for found in papers.values() for v in found]]
+    rows = "".join(
+        f'<tr><th scope="row">{MARKS[name]} {name}</th>'
+        + "".join(f"<td>{sum(v.verdict == name for v in found)}</td>" for found in columns)
+        + "</tr>"
+        for name in VERDICTS
     )
+    totals = "".join(f"<td>{len(found)}</td>" for found in columns)
     return (
-        f'<table class="counts"><thead><tr><th scope="col">Paper</th>{head}<th scope="col">claims</th></tr></thead>'
-        f"<tbody>{body}</tbody></table>"
+        f'<table class="counts"><thead><tr><th scope="col">Verdict</th>{links}<th scope="col">All</th></tr></thead>'
+        f'<tbody>{rows}<tr><th scope="row">claims</th>{totals}</tr></tbody></table>'
     )
 
 
@@ -103,7 +115,7 @@ def _filters(papers: dict[str, list[Verdict]]) -> str:
         f'<label><input type="checkbox" value="{name}" checked autocomplete="off"> {MARKS[name]} {name}</label>'
         for name in VERDICTS
     )
-    options = "".join(f'<option value="{paper}">{escape(PAPERS[paper].split(":")[0])}</option>' for paper in papers)
+    options = "".join(f'<option value="{paper}">{SHORT[paper]}</option>' for paper in papers)
     return (
         f"<form hidden><fieldset><legend>Show</legend>{boxes}</fieldset>"
         f'<label>of <select autocomplete="off"><option value="">all papers</option>{options}</select></label>'
@@ -121,13 +133,21 @@ def _section(paper: str, verdicts: list[Verdict]) -> str:
 
 
 def _row(v: Verdict) -> str:
-    measured = "".join(f"<li>{'✓' if m.holds else '✗'} {escape(str(m))}</li>" for m in v.measured)
+    measured = "".join(map(_clause, v.measured))
     return (
         f'<tr id="{v.id}" data-verdict="{v.verdict}"><th scope="row"><span class="where">{escape(v.where)}</span>'
         f"{escape(v.says)}{_figures(v)}</th>"
         f'<td data-label="Verdict"><span class="verdict">{MARKS[v.verdict]} {v.verdict}</span></td>'
         f'<td data-label="Measured">{f"<ul>{measured}</ul>" if measured else "nothing yet"}</td>'
         f'<td data-label="Evidence">{_evidence(v)}</td></tr>'
+    )
+
+
+def _clause(m: Measured) -> str:
+    undecided = ", undecided" if m.undecided else ""
+    return (
+        f"<li>{'✓' if m.holds else '✗'} <code>{escape(m.quantity)}</code> "
+        f"<strong>{m.value}</strong>, needs {escape(m.needs)}{undecided}</li>"
     )
 
 
@@ -152,5 +172,9 @@ def _figures(v: Verdict) -> str:
 
 
 def _prose(text: str) -> str:
-    """Escaped text with `code` marked up."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    """Escaped text with `code` marked up; a line of code breaks between words only, not at a hyphen."""
+
+    def code(match: re.Match) -> str:
+        return f"<code>{' '.join(f'<span>{word}</span>' for word in match[1].split())}</code>"
+
+    return re.sub(r"`([^`]+)`", code, escape(text))

@@ -1,6 +1,7 @@
 """Where things lie: everything is found from the package, never from the working directory."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from fglib.errors import ConfigError, FglibError, unknown
@@ -56,7 +57,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as e:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise FglibError(
             f"cannot write {path}: {e.strerror or e}; free space or choose another folder "
             "(FGLIB_RESULTS, FGLIB_CHECKPOINTS); nothing recorded before is lost"

@@ -40,10 +40,13 @@ class Measured:
     high: float
     holds: bool
     undecided: bool  # the mean holds, the interval does not
-    shown: str  # the compared quantity as mean ± half-width of the interval, and what it needs
+    quantity: str  # what is compared with a number: the left side, or its difference to the right one
+    value: str  # mean of the quantity ± half-width of its interval
+    needs: str  # the comparison that the value has to meet
 
     def __str__(self) -> str:
-        return self.shown + (" (undecided: the interval of the margin includes 0)" if self.undecided else "")
+        undecided = " (undecided: the interval of the margin includes 0)" if self.undecided else ""
+        return f"{self.quantity} = {self.value}, needs {self.needs}{undecided}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Clause:
         else:
             holds = low > 0 if strict else low >= 0
             undecided = not holds and (mean > 0 if strict else mean >= 0)
-        return Measured(self.text, tuple(margins), mean, low, high, holds, undecided, self._show(pairs))
+        return Measured(self.text, tuple(margins), mean, low, high, holds, undecided, *self._show(pairs))
 
     def _margin(self, left: float, right: float) -> float:
         if self.comparison == "==":
@@ -88,20 +91,16 @@ class Clause:
         except ZeroDivisionError:
             raise ConfigError(f"'{self.text}' divides by zero") from None
 
-    def _show(self, pairs: Sequence[tuple[float, float]]) -> str:
+    def _show(self, pairs: Sequence[tuple[float, float]]) -> tuple[str, str, str]:
+        """Quantity, value and needs of `Measured`."""
+        left, right, named = ast.unparse(self.left), ast.unparse(self.right), bool(_names(self.right))
         if len(pairs) == 1:
-            sides = [
-                f"{ast.unparse(node)} = {value:g}" for node, value in zip((self.left, self.right), pairs[0]) if _names(node)
-            ]
-            return f"{', '.join(sides)}, needs {self.text}"
-        if _names(self.right):
-            quantity, needed = ast.unparse(ast.BinOp(self.left, ast.Sub(), self.right)), "0"
-            shown = [left - right for left, right in pairs]
-        else:
-            quantity, needed = ast.unparse(self.left), ast.unparse(self.right)
-            shown = [left for left, _ in pairs]
-        mean, low, _ = t_interval(shown)
-        return f"{quantity} = {plus_minus(mean, mean - low)}, needs {self.comparison} {needed}"
+            needed = f"{right} ({_number(pairs[0][1])})" if named else right
+            return left, _number(pairs[0][0]), f"{self.comparison} {needed}"
+        if named:
+            left, right = ast.unparse(ast.BinOp(self.left, ast.Sub(), self.right)), "0"
+        mean, low, _ = t_interval([a - b if named else a for a, b in pairs])
+        return left, plus_minus(mean, mean - low), f"{self.comparison} {right}"
 
 
 def parse_clause(text: str) -> Clause:
@@ -143,6 +142,10 @@ def plus_minus(mean: float, half: float) -> str:
         return f"{mean:.6g} ± 0"
     decimals = min(4, max(0, 1 - math.floor(math.log10(half))))
     return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
 def _names(node: ast.expr) -> set[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -86,9 +87,9 @@ class Run:
         """Arrays for figures; RecordError when the file is missing or damaged."""
         path = self.plan.folder / "arrays.npz"
         try:
-            with np.load(path, allow_pickle=False) as f:
-                return dict(f)
-        except (OSError, ValueError, EOFError) as e:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, BadZipFile) as e:
             raise RecordError(f"the arrays {path} cannot be read ({e}); train again with refresh") from e
 
 

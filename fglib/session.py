@@ -13,7 +13,7 @@ from fglib.errors import FglibError
 from fglib.measure import Trained, measure
 from fglib.methods import Method, Task, build_method
 from fglib.runs import Plan
-from fglib.train import fit
+from fglib.train import fit, memory_format
 
 
 def pick_device(name: str) -> torch.device:
@@ -100,6 +100,7 @@ def restore(plan: Plan, data_dir: str | None = None) -> Trained:
     data = load_data(plan.config.data, data_dir)
     method = start(plan.config, data)
     load_checkpoint(plan.checkpoint, plan.config, method)
+    method.to(memory_format=memory_format(plan.config.train))
     return Trained(method.eval(), data, plan.config)
 
 

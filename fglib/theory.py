@@ -12,8 +12,10 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 LOG10 = math.log(10)
+CHUNK = 2**24  # logits held at once: 128 MB
 
 
 def proposition_1(
@@ -91,13 +93,15 @@ def theorem_1(
     features (n, d) of the training images, in the order of instance_weight (n, d); super_weight (B, d); coarse (n,)
     and fine (n,) labels, every fine class inside one super-class. Constants are the tightest that the data allow:
     alpha and beta the smallest probabilities, a and b the smallest residuals, c the largest norm. `measured` is
-    that of the proof's own classifier, the class means of W^I. With classes of unequal size z, the mean over images
-    of z h(z) takes the place of z h, as the proof's last step allows. `alpha_mean` and `beta_mean` are there for
-    comparison; the bound uses none of them. Quantities that leave the range of floats come as log10.
+    that of the proof's own classifier, the class means of W^I, and `holds` is 1 when it reaches the bound.
+
+    The paper takes all fine classes to have z images. Where they do not, z is the smallest class before h, since the
+    proof's sum over classes may be led by the smallest, and each image's own class inside h, whose mean is taken:
+    with equal classes this is the printed bound, and with others the proof still goes through. `alpha_mean` and
+    `beta_mean` are there for comparison only. Quantities that leave the range of floats come as log10. ValueError
+    where the theorem says nothing: fewer than two super-classes or images, or shapes that do not fit.
     """
-    f, instance, superclass = _scores(features, instance_weight, super_weight, coarse, fine)
-    log_alpha, log_a = _own_and_rest(instance, torch.arange(len(f)))
-    return _bound(f, instance_weight, super_weight, superclass, coarse, fine, instance, log_alpha, log_a.min())
+    return _theorem(features, instance_weight, super_weight, coarse, fine, within=False)
 
 
 def theorem_2(
@@ -105,92 +109,94 @@ def theorem_2(
 ) -> dict[str, float]:
     """Theorem 2: as `theorem_1`, for the instance softmax within the super-class (Eq. 5).
 
-    alpha is now the smallest probability among images of the own super-class, and the bound uses
+    alpha and a are now of the images of the own super-class, which needs two images at least, and the bound uses
     alpha' = 1 / (1 / alpha + (1 - beta) c'' / beta) with c'' = M exp(2 c (...)), M the largest number of images of
     other super-classes.
     """
-    f, instance, superclass = _scores(features, instance_weight, super_weight, coarse, fine)
-    within = instance.masked_fill(coarse[:, None] != coarse[None, :], -torch.inf)
-    log_alpha, log_a = _own_and_rest(within, torch.arange(len(f)))
-    others = len(f) - int(torch.bincount(coarse)[coarse].min())
-    return _bound(f, instance_weight, super_weight, superclass, coarse, fine, instance, log_alpha, log_a.min(), others)
+    return _theorem(features, instance_weight, super_weight, coarse, fine, within=True)
 
 
-def _scores(
-    features: Tensor, instance_weight: Tensor, super_weight: Tensor, coarse: Tensor, fine: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (n, d), instance logits (n, n) and super-class logits (n, B) in float64, arguments checked."""
+def _theorem(
+    features: Tensor, instance_weight: Tensor, super_weight: Tensor, coarse: Tensor, fine: Tensor, within: bool
+) -> dict[str, float]:
+    _check(features, instance_weight, super_weight, coarse, fine, within)
+    f, w_i, w_b = features.double(), instance_weight.double(), super_weight.double()
+    n, c = len(f), max(float(m.norm(dim=1).max()) for m in (f, w_i, w_b))
+
+    odds_i, rest_i = _instance_odds(f, w_i, coarse if within else torch.zeros_like(coarse))
+    odds_b, rest_b = _odds(f @ w_b.T, coarse)
+    alpha_odds, beta_odds, log_a, log_b = odds_i.min(), odds_b.min(), rest_i.min(), rest_b.min()
+    out = {"alpha": alpha_odds.sigmoid(), "beta": beta_odds.sigmoid()}
+    out |= {"alpha_mean": odds_i.sigmoid().mean(), "beta_mean": odds_b.sigmoid().mean(), "c": c}
+
+    distance_b = _distance(c, log_b, beta_odds)
+    if within:
+        log_m = math.log(n - int(coarse.bincount()[coarse].min()))
+        log_c2 = log_m + 2 * c * (_distance(c, log_a, alpha_odds) + distance_b)
+        alpha_odds = -torch.logaddexp(-alpha_odds, log_c2 - beta_odds)  # 1 / alpha' - 1 is exp(-alpha_odds)
+        out |= {"log10_alpha_prime": logsigmoid(alpha_odds) / LOG10, "log10_c2": log_c2 / LOG10}
+
+    sizes = fine.bincount()[fine].double()  # z of each image's class
+    exponent = 2 * c * (_distance(c, log_a, alpha_odds) + distance_b)
+    log_h = (-exponent * (sizes - 1) / sizes).logsumexp(0) - math.log(n)
+    log_bound = logsigmoid(alpha_odds) + sizes.min().log() + log_h
+
+    # The proof's classifier: the mean instance weight of each fine class.
+    classes, label, count = fine.unique(return_inverse=True, return_counts=True)
+    w_f = torch.zeros(len(classes), f.shape[1], dtype=f.dtype).index_add_(0, label, w_i) / count[:, None]
+    log_measured = logsigmoid(_odds(f @ w_f.T, label)[0]).logsumexp(0) - math.log(n)
+    out |= {"z": sizes.min(), "log10_h": log_h / LOG10, "log10_bound": log_bound / LOG10}
+    out |= {"measured": log_measured.exp(), "log10_measured": log_measured / LOG10}
+    out |= {"chance": 1 / len(classes), "holds": log_measured >= log_bound}
+    return {name: float(value) for name, value in out.items()}
+
+
+def _check(
+    features: Tensor, instance_weight: Tensor, super_weight: Tensor, coarse: Tensor, fine: Tensor, within: bool
+) -> None:
     n = len(features)
     if instance_weight.shape != features.shape or coarse.shape != (n,) or fine.shape != (n,):
         raise ValueError(
             f"features {tuple(features.shape)}, instance_weight {tuple(instance_weight.shape)}, coarse "
             f"{tuple(coarse.shape)} and fine {tuple(fine.shape)} do not describe the same images"
         )
-    parents = torch.stack([fine, coarse], 1).unique(dim=0)
-    if len(parents) != len(fine.unique()):
+    if super_weight.shape[1:] != features.shape[1:] or len(super_weight) <= int(coarse.max()):
+        raise ValueError(
+            f"super_weight has shape {tuple(super_weight.shape)} for features {tuple(features.shape)} and labels up "
+            f"to {int(coarse.max())}"
+        )
+    if n < 2 or len(coarse.unique()) < 2:
+        raise ValueError(
+            f"{n} images of {len(coarse.unique())} super-classes: the theorems compare at least two of each"
+        )
+    if within and coarse.unique(return_counts=True)[1].min() < 2:
+        raise ValueError("a super-class has a single image: theorem 2 compares the images of a super-class")
+    if len(torch.stack([fine, coarse], 1).unique(dim=0)) != len(fine.unique()):
         raise ValueError("a fine class lies in two super-classes: the theorems assume that each lies in one")
-    f = features.double()
-    return f, f @ instance_weight.double().T, f @ super_weight.double().T
 
 
-def _own_and_rest(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Log probability (n,) of the target and log of the residual sum over all others (n,)."""
+def _instance_odds(f: Tensor, w: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+    """`_odds` of every image among those of its group, some rows of the (n, n) logits at a time."""
+    found = []
+    for rows in torch.arange(len(f)).split(max(1, CHUNK // len(f))):
+        logits = (f[rows] @ w.T).masked_fill(group[rows, None] != group, -torch.inf)
+        found.append(_odds(logits, rows))
+    odds, rest = zip(*found)
+    return torch.cat(odds), torch.cat(rest)
+
+
+def _odds(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Log odds (n,) of the target, log p / (1 - p), and log of the residual sum over all others (n,)."""
     rest = logits.scatter(1, target[:, None], -torch.inf).logsumexp(1)
-    own = logits.gather(1, target[:, None])[:, 0]
-    return own - torch.logaddexp(own, rest), rest
+    return logits.gather(1, target[:, None])[:, 0] - rest, rest
 
 
-def _bound(
-    f: Tensor,
-    instance_weight: Tensor,
-    super_weight: Tensor,
-    superclass: Tensor,
-    coarse: Tensor,
-    fine: Tensor,
-    instance: Tensor,
-    log_alphas: Tensor,
-    log_a: Tensor,
-    others: int | None = None,
-) -> dict[str, float]:
-    log_betas, log_bs = _own_and_rest(superclass, coarse)
-    log_alpha, log_beta, log_b = log_alphas.min(), log_betas.min(), log_bs.min()
-    c = max(float(m.double().norm(dim=1).max()) for m in (f, instance_weight, super_weight))
-    sizes = torch.bincount(fine)[fine].double()  # z of each image's class
-
-    distance_b = _distance(c, log_b, log_beta)
-    out = {"alpha": log_alpha.exp(), "beta": log_beta.exp(), "alpha_mean": log_alphas.exp().mean()}
-    out |= {"beta_mean": log_betas.exp().mean(), "c": c, "z": sizes.mean()}
-    if others is not None:
-        log_c2 = math.log(max(others, 1)) + 2 * c * (_distance(c, log_a, log_alpha) + distance_b)
-        log_alpha = -torch.logaddexp(-log_alpha, _log1mexp(log_beta) - log_beta + log_c2)
-        out |= {"log10_alpha_prime": log_alpha / LOG10, "log10_c2": log_c2 / LOG10}
-    exponent = 2 * c * (_distance(c, log_a, log_alpha) + distance_b)
-    log_h = -exponent * (sizes - 1) / sizes
-    log_bound = log_alpha + (sizes.log() + log_h).logsumexp(0) - math.log(len(f))
-
-    # the proof's classifier: the mean instance weight of each fine class, whose logit is the mean instance logit
-    members = torch.nn.functional.one_hot(fine, int(fine.max()) + 1).double()
-    counts = members.sum(0)
-    logits = (instance @ members / counts.clamp(min=1)).masked_fill(counts == 0, -torch.inf)
-    log_fine, _ = _own_and_rest(logits, fine)
-    log_measured = log_fine.logsumexp(0) - math.log(len(f))
-    out |= {"measured": log_measured.exp(), "log10_measured": log_measured / LOG10}
-    out |= {"log10_bound": log_bound / LOG10, "log10_h": log_h.mean() / LOG10, "chance": 1 / int((counts > 0).sum())}
-    return {name: float(value) for name, value in out.items()}
-
-
-def _distance(c: float, log_rest: Tensor, log_p: Tensor) -> float:
+def _distance(c: float, log_rest: Tensor, log_odds: Tensor) -> float:
     """sqrt(2 c^2 - 2 log(r p / (1 - p))): how far a feature may lie from its class's weight.
 
     The logarithm is at most the smallest own logit, and that at most c^2: the root is real up to rounding.
     """
-    log_odds = log_rest + log_p - _log1mexp(log_p)
-    return math.sqrt(max(0.0, 2 * c * c - 2 * float(log_odds)))
-
-
-def _log1mexp(log_p: Tensor) -> Tensor:
-    """log(1 - p) from log p, exact for p near 0 and near 1."""
-    return torch.where(log_p > -0.69, torch.log(-torch.expm1(log_p)), torch.log1p(-log_p.exp()))
+    return math.sqrt(max(0.0, 2 * c * c - 2 * float(log_rest + log_odds)))
 
 
 def _linear_fit(x: np.ndarray, labels: np.ndarray) -> float:

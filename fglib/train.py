@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fglib.checkpoint import Progress, load_checkpoint, save_checkpoint
-from fglib.config import RunConfig
+from fglib.config import RunConfig, TrainConfig
 from fglib.data.augment import Augment
 from fglib.data.images import ImageSet
 from fglib.data.loader import epoch_batches, load_batches
@@ -50,8 +50,7 @@ def fit(
             f"train.batch_size must be at least 2 and train.epochs at least 1, got {settings.batch_size} and "
             f"{settings.epochs}"
         )
-    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
-    method.to(device, memory_format=memory_format).train()
+    method.to(device, memory_format=memory_format(settings)).train()
     if settings.compile:
         method.trunk.compile()
     train = train.to(device)
@@ -115,6 +114,11 @@ def fit(
     if checkpoint is not None:
         save_checkpoint(checkpoint, config, method, optimizer, progress)
     return progress, True
+
+
+def memory_format(settings: TrainConfig) -> torch.memory_format:
+    """Layout of the network's weights; sums depend on it in their last digits."""
+    return torch.channels_last if settings.channels_last else torch.contiguous_format
 
 
 class LossLog:

@@ -103,14 +103,15 @@ def test_a_killed_process_resumes_to_the_same_numbers(tmp_path):
         from fglib.train import fit
         method, train, config = ready()
         slow = method.after_step
-        method.after_step = lambda batch: time.sleep(0.05) or slow(batch)
+        method.after_step = lambda batch: time.sleep(0.5) or slow(batch)
         fit(method, train, config, checkpoint=Path({str(path)!r}), save_every=0.0)
     """)
     process = subprocess.Popen([sys.executable, "-c", script])
-    for _ in range(600):
+    for _ in range(2400):  # starting Python and torch takes a while on a busy machine
         if path.is_file():
             break
         time.sleep(0.05)
+    assert path.is_file() and process.poll() is None
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     whole, train, config = ready()
