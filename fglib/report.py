@@ -15,6 +15,8 @@ from fglib.paths import experiment_path
 from fglib.plots import LABELS
 from fglib.runs import Results
 
+pd.set_option("display.max_colwidth", None)  # a setting is read in full, not cut at 50 characters
+
 
 def metric_table(results: Results, metrics: Sequence[str], paper: dict[str, Sequence] | None = None) -> pd.DataFrame:
     """Variants by metrics, mean ± standard deviation over n seeds; `paper` adds the printed figures beside them.

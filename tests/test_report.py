@@ -1,0 +1,57 @@
+"""What chapters print: means and spreads as recorded, the command where nothing is recorded."""
+
+import numpy as np
+import pytest
+
+from fglib import report, runs
+from fglib.losses import instance_cross_entropy
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Records of digits in the preset cpu, two seeds of base and one of base_indi, with made-up metrics."""
+    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path))
+    origin = {"device": "cpu", "threads": 1, "seconds": 90.0, "peak_memory_mb": 1}
+    for variant, seed, value in (("base", 0, 40.0), ("base", 1, 44.0), ("base_indi", 0, 60.0)):
+        (plan,) = runs.plans("digits", "cpu", [seed], [variant])
+        runs.write_record(plan, {"fine_r1": value, "fine_map": float("nan")}, [], {}, origin)
+    wanted = runs.plans("digits", "cpu", [0, 1])
+    have = tuple(p.load() for p in wanted if p.recorded)
+    return runs.Results(wanted[0].experiment, "cpu", have, tuple(p for p in wanted if not p.recorded))
+
+
+def test_mean_and_spread():
+    assert report.mean_and_spread(np.array([])) == "–"
+    assert report.mean_and_spread(np.array([3.14159])) == "3.1"
+    assert report.mean_and_spread(np.array([40.0, 44.0])) == "42.0 ± 2.8"  # sqrt(8)
+
+
+def test_table_has_a_row_per_variant_and_the_papers_figures_beside(results):
+    table = report.metric_table(results, ["fine_r1", "fine_map"], {"base": [37.06, None]})
+    assert list(table.index) == ["Base", "Base-Indi"]
+    assert table.loc["Base"].tolist() == [2, "42.0 ± 2.8", "37.06", "–", "–"]
+    assert table.loc["Base-Indi"].tolist() == [1, "60.0", "–", "–", "–"]
+
+
+def test_provenance_names_preset_seeds_and_what_is_missing(results):
+    text = report.provenance(results).data
+    assert "`digits`, preset `cpu`, 3 runs, seeds 0, 1" in text and "90 s each" in text
+    assert "1 runs are missing: `fglib train digits --preset cpu`" in text
+
+
+def test_nothing_recorded_gives_command_and_hardware(tmp_path, monkeypatch):
+    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path))
+    text = report.provenance(runs.recorded("cifar100")).data
+    assert "Not run" in text and "fglib train cifar100 --preset paper" in text and "GPU" in text
+
+
+def test_summary_reads_the_experiment_and_source_the_library(results):
+    summary = report.experiment_summary(results)["setting"]
+    config = results.experiment.resolve("base", "cpu")
+    assert f"{config.train.epochs} epochs" in summary["schedule"] and "digit" in summary["data"]
+    assert "def instance_cross_entropy" in report.source(instance_cross_entropy).data
+
+
+def test_verdicts_come_from_the_ledger():
+    html = report.verdicts("patterns.prop2.instances-do-not-suffice").data
+    assert "Proposition 2" in html and html.count("<li>") == 1
