@@ -46,5 +46,6 @@ def report(
     for label, value in record["ratio"].items():
         print(f"  {label:<28}{value:>10.3f} x")
     if out:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(record, indent=2) + "\n")
     return record

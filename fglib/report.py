@@ -4,7 +4,9 @@ Every function returns an object that a notebook displays; none prints a number 
 """
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -109,14 +111,17 @@ def source(*functions: Callable) -> Markdown:
 
 def verdicts(*ids: str) -> HTML:
     """The ledger's lines for some claims: what the paper says, the computed verdict, the figures behind it."""
-    from html import escape
-
     from fglib.claims import ledger
 
     by_id = {v.id: v for v in ledger()}
     items = (
         f"<li><strong>{escape(by_id[i].verdict)}</strong>: {escape(by_id[i].says)} <em>({escape(by_id[i].where)})</em>"
-        f"<br>{escape(by_id[i].reason)}</li>"
+        f"<br>{_code(escape(by_id[i].reason))}</li>"
         for i in ids
     )
     return HTML(f"<ul class='verdicts'>{''.join(items)}</ul>")
+
+
+def _code(text: str) -> str:
+    """Backticks as HTML."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
