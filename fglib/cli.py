@@ -246,12 +246,12 @@ def _assignments(items: list[str]) -> dict:
 
 
 def _overrides(items: list[str]) -> dict:
-    """section.key=value pairs as nested mappings."""
+    """Pairs such as section.key=value, of any depth, as nested mappings."""
     out: dict = {}
     for name, value in _assignments(items).items():
-        section, _, key = name.partition(".")
-        if key:
-            out.setdefault(section, {})[key] = value
-        else:
-            out[section] = value
+        *sections, key = name.split(".")
+        inner = out
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[key] = value
     return out

@@ -71,6 +71,14 @@ def test_dry_run_trains_nothing(fglib, tmp_path):
     assert code == 0 and out.count("missing") == 2 and not (tmp_path / "results").exists()
 
 
+def test_set_reaches_keys_of_any_depth(fglib):
+    dry = ("train", "digits", "--dry-run", "--variants", "base_indi")
+    _, plain, _ = fglib(*dry)
+    code, changed, err = fglib(*dry, "--set", "method.options.lambda_i=0.5")
+    assert code == 0, err
+    assert changed.count("missing") == 1 and changed != plain
+
+
 def test_max_minutes_stops_cleanly_and_the_same_command_goes_on(fglib):
     again = ("train", "digits", "--preset", "smoke", "--variants", "base")
     code, out, err = fglib(*again, "--max-minutes", "0")
