@@ -71,13 +71,13 @@ def provenance(results: Results) -> Markdown:
 
 
 def not_run(results: Results) -> Markdown:
-    """The notice that stands where a result would: what is missing, the command and the hardware."""
-    presets = results.experiment.presets
-    preset = results.preset or ("paper" if "paper" in presets else "cpu")
-    return Markdown(
-        f"> **Not run.** No record of `{results.experiment.name}` yet. `{results.command}` makes it; it takes "
-        f"{presets[preset].hardware}."
+    """The notice that stands where a result would: what is missing, the commands and the hardware."""
+    ways = "; ".join(
+        f"`fglib train {results.experiment.name} --preset {name}` takes {preset.hardware}"
+        for name, preset in results.experiment.presets.items()
+        if name != "smoke"
     )
+    return Markdown(f"> **Not run.** No record of `{results.experiment.name}` yet. {ways}.")
 
 
 def experiment_summary(experiment: Results | Experiment | str, preset: str | None = None) -> pd.DataFrame:
@@ -92,9 +92,9 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
     rows = {
         "data": f"{config.data.name}: trained on {config.data.coarse}, tested on {config.data.fine}",
         "methods": ", ".join(label(v) for v in experiment.variants),
-        "network": f"{m.backbone}, stem {m.stem}"
-        if m.backbone != "small_resnet"
-        else f"small ResNet, width {m.width}, blocks {m.blocks}",
+        "network": f"small ResNet, width {m.width}, blocks {m.blocks}"
+        if m.backbone == "small_resnet"
+        else f"{m.backbone}, stem {m.stem}, weights {m.weights or 'from scratch'}",
         "schedule": f"{t.epochs} epochs, batch {t.batch_size}, learning rate {t.lr} ({t.schedule}), "
         f"momentum {t.momentum}, weight decay {t.weight_decay}",
         "augmentation": ", ".join(f"{k} {v}" for k, v in vars(a).items() if v and k != "views" and v != (1.0, 1.0))

@@ -123,7 +123,8 @@ class Results:
     @property
     def command(self) -> str:
         """The command that trains what is missing (the paper's preset where nothing is recorded)."""
-        return f"fglib train {self.experiment.name} --preset {self.preset or 'paper'}"
+        preset = self.preset or ("paper" if "paper" in self.experiment.presets else "cpu")
+        return f"fglib train {self.experiment.name} --preset {preset}"
 
 
 def plans(
