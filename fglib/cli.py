@@ -166,7 +166,7 @@ def train(
 @app.command()
 def run(
     chapter: Annotated[str, typer.Argument(help="A chapter's name or number, or a notebook's path.")],
-    preset: Annotated[str, typer.Option(help="recorded, smoke, cpu or paper.")] = "recorded",
+    preset: Annotated[str | None, typer.Option(help="recorded, smoke, cpu or paper; default: the chapter's.")] = None,
     parameters: Annotated[list[str] | None, typer.Option("-p", help="A parameter, as in -p seeds=[0,1].")] = None,
     output: Annotated[Path | None, typer.Option("-o", help="Where the executed notebook goes.")] = None,
 ) -> None:
@@ -177,7 +177,8 @@ def run(
     from fglib.notebooks import execute
 
     with _stoppable("the same command starts the chapter again"):
-        path = execute(chapter, {"preset": preset, **_assignments(parameters or [])}, output)
+        chosen = {} if preset is None else {"preset": preset}
+        path = execute(chapter, chosen | _assignments(parameters or []), output)
     print(path)
 
 
