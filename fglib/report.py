@@ -43,7 +43,8 @@ def mean_and_spread(values: np.ndarray, digits: int = 1) -> str:
         return "–"
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+    # no-break spaces: a narrow column must not part a mean from its spread
+    return f"{values.mean():.{digits}f}\u00a0±\u00a0{values.std(ddof=1):.{digits}f}"
 
 
 def label(name: str) -> str:

@@ -23,13 +23,13 @@ def results(tmp_path, monkeypatch):
 def test_mean_and_spread():
     assert report.mean_and_spread(np.array([])) == "–"
     assert report.mean_and_spread(np.array([3.14159])) == "3.1"
-    assert report.mean_and_spread(np.array([40.0, 44.0])) == "42.0 ± 2.8"  # sqrt(8)
+    assert report.mean_and_spread(np.array([40.0, 44.0])) == "42.0\u00a0±\u00a02.8"  # sqrt(8)
 
 
 def test_table_has_a_row_per_variant_and_the_papers_figures_beside(results):
     table = report.metric_table(results, ["fine_r1", "fine_map"], {"base": [37.06, None]})
     assert list(table.index) == ["Base", "Base-Indi"]
-    assert table.loc["Base"].tolist() == [2, "42.0 ± 2.8", "37.06", "–", "–"]
+    assert table.loc["Base"].tolist() == [2, "42.0\u00a0±\u00a02.8", "37.06", "–", "–"]
     assert table.loc["Base-Indi"].tolist() == [1, "60.0", "–", "–", "–"]
 
 
