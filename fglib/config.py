@@ -35,6 +35,9 @@ class AugmentConfig:
     degrees: float = 0.0
     translate: float = 0.0  # fraction of the side
     scale: tuple[float, float] = (1.0, 1.0)
+    resized_crop: tuple[float, float] | None = None  # smallest and largest part of the area that is kept
+    randaugment: tuple[int, float] | None = None  # number of operations and their magnitude, from 0 to 30
+    erasing: float = 0.0  # probability that a random rectangle becomes black
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,16 @@ class MethodConfig:
 
     name: str
     options: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """The run whose trunk a method starts from, of the same preset and seed."""
+
+    experiment: str
+    variant: str
+    preset: str = ""  # filled in, as is the key of that run's configuration
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,7 @@ class RunConfig:
     train: TrainConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    start: StartConfig | None = None
     measure: tuple[str, ...] = ("accuracy", "retrieval")
     use_fine: bool = False
     seed: int = 0

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
@@ -141,10 +141,24 @@ def plans(
         if variant not in experiment.variants:
             raise unknown("variant", variant, experiment.variants, f"experiment {experiment.name}")
     return [
-        Plan(experiment, v, preset, s, experiment.resolve(v, preset, s, overrides))
+        Plan(experiment, v, preset, s, _settle_start(experiment.resolve(v, preset, s, overrides), preset))
         for s in (experiment.preset(preset).seeds if seeds is None else seeds)
         for v in (variants or experiment.variants)
     ]
+
+
+def start_of(config: RunConfig) -> Plan:
+    """The plan of the run that a configuration starts from."""
+    start = config.start
+    return plans(start.experiment, start.preset, [config.seed], [start.variant])[0]
+
+
+def _settle_start(config: RunConfig, preset: str) -> RunConfig:
+    """The configuration with the key of the run it starts from: other weights there are another run here."""
+    if config.start is None:
+        return config
+    config = replace(config, start=replace(config.start, preset=preset))
+    return replace(config, start=replace(config.start, key=start_of(config).config.key()))
 
 
 def recorded(experiment: str | Experiment, variants: Sequence[str] | None = None) -> Results:

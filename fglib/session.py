@@ -5,14 +5,16 @@ from functools import lru_cache
 
 import torch
 
-from fglib.checkpoint import load_checkpoint
+from fglib.checkpoint import Progress, load_checkpoint
 from fglib.config import DataConfig, RunConfig
+from fglib.data.hierarchy import ROOT
 from fglib.data.images import DataSet
 from fglib.data.sources import load
 from fglib.errors import FglibError
 from fglib.measure import Trained, measure
 from fglib.methods import Method, Task, build_method
-from fglib.runs import Plan
+from fglib.models import Trunk
+from fglib.runs import Plan, start_of
 from fglib.train import fit, memory_format
 
 
@@ -37,14 +39,16 @@ def load_data(config: DataConfig, data_dir: str | None = None) -> DataSet:
     """The data of a configuration, both levels checked; the last set is kept for the next run."""
     options = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in config.options.items())
     data = _load(config.name, data_dir, config.size, options)
+    if config.coarse == ROOT and ROOT not in data.hierarchy.levels:
+        data = data.with_root()
     data.hierarchy.check_pair(config.coarse, config.fine)
     return data
 
 
-def start(config: RunConfig, data: DataSet) -> Method:
+def start(config: RunConfig, data: DataSet, pretrained: Trunk | None = None) -> Method:
     """A fresh method for a configuration, its weights drawn from the seed; sees no label that is hidden."""
     fine = config.data.fine if config.use_fine else None
-    task = Task.of(training_view(config, data), config.data.coarse, fine)
+    task = Task.of(training_view(config, data), config.data.coarse, fine, pretrained)
     torch.manual_seed(config.seed)
     return build_method(config, task)
 
@@ -64,23 +68,14 @@ def train_one(
     label: str = "",
 ) -> tuple[dict, list, dict, dict] | None:
     """Train (or go on with) one run and measure it: (metrics, history, arrays, origin), None if time ran out."""
-    config, place = plan.config, pick_device(device)
-    data = load_data(config.data, data_dir)
-    method = start(config, data)
+    place = pick_device(device)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
-    progress, finished = fit(
-        method,
-        training_view(config, data),
-        config,
-        device=place,
-        checkpoint=plan.checkpoint,
-        deadline=deadline,
-        label=label,
-    )
-    if not finished:
+    outcome = _train(plan, place, data_dir, deadline, label)
+    if outcome is None:
         return None
-    metrics, arrays = measure(Trained(method, data, config, str(place)))
+    trained, progress = outcome
+    metrics, arrays = measure(trained)
     origin = {
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
@@ -88,6 +83,31 @@ def train_one(
         "peak_memory_mb": round(_peak_memory(place) / 2**20),
     }
     return metrics, progress.history, arrays, origin
+
+
+def _train(
+    plan: Plan, device: torch.device, data_dir: str | None, deadline: float | None, label: str
+) -> tuple[Trained, Progress] | None:
+    """The trained method of a plan, after the one that it starts from; None if time ran out."""
+    config, pretrained = plan.config, None
+    if config.start is not None:
+        first = start_of(config)
+        outcome = _train(first, device, data_dir, deadline, label and f"{label}, first {first.variant}")
+        if outcome is None:
+            return None
+        pretrained = outcome[0].method.trunk
+    data = load_data(config.data, data_dir)
+    method = start(config, data, pretrained)
+    progress, finished = fit(
+        method,
+        training_view(config, data),
+        config,
+        device=device,
+        checkpoint=plan.checkpoint,
+        deadline=deadline,
+        label=label,
+    )
+    return (Trained(method, data, config, str(device)), progress) if finished else None
 
 
 def restore(plan: Plan, data_dir: str | None = None) -> Trained:

@@ -7,6 +7,7 @@ on from its last checkpoint to the numbers it would have reached.
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from fglib.data.augment import Augment
 from fglib.data.images import ImageSet
 from fglib.data.loader import epoch_batches, load_batches
 from fglib.errors import ConfigError, TrainingError, unknown
+from fglib.inference import apply
 from fglib.methods import Batch, Method
 from fglib.schedule import learning_rate
 
@@ -69,6 +71,10 @@ def fit(
     if checkpoint is not None and checkpoint.is_file():
         progress = load_checkpoint(checkpoint, config, method, optimizer)
 
+    over_images = partial(apply, method, images=train, device=device)
+    if progress.step == 0:
+        method.before_training(over_images)
+
     steps = len(epoch_batches(len(train), settings.batch_size, config.seed, 0))
     losses = LossLog(progress, every=1 if device.type == "cpu" else 50)
     started = saved = time.monotonic()
@@ -85,7 +91,9 @@ def fit(
         for epoch in range(progress.step // steps, settings.epochs):
             batches = epoch_batches(len(train), settings.batch_size, config.seed, epoch)
             for index, pixels in load_batches(train, batches[progress.step % steps :], device):
-                batch = Batch(augment(pixels), coarse[index], index, None if fine is None else fine[index])
+                fine_labels = None if fine is None else fine[index]
+                done = progress.step / (steps * settings.epochs)
+                batch = Batch(augment(pixels), coarse[index], index, fine_labels, done)
                 rate = learning_rate(settings, progress.step / steps)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
@@ -111,6 +119,7 @@ def fit(
                     saved = now
                 if out_of_time and progress.step < steps * settings.epochs:
                     return progress, False
+    method.after_training(over_images)
     if checkpoint is not None:
         save_checkpoint(checkpoint, config, method, optimizer, progress)
     return progress, True

@@ -74,11 +74,11 @@ def test_gallery_pictures_belong_to_their_labels(trained):
             assert (label == own) == arrays["gallery_correct"][q, k]
 
 
-def test_large_pictures_become_thumbnails():
-    from fglib.measure import _thumbnails
+def test_large_pictures_becomethumbnails():
+    from fglib.measure.basic import thumbnails
 
     image = torch.arange(100, dtype=torch.uint8).repeat_interleave(3 * 100).view(1, 100, 3, 100).permute(0, 2, 1, 3)
-    small = _thumbnails(image)
+    small = thumbnails(image)
     assert small.shape == (1, 33, 33, 3) and small[0, 0, 0].tolist() == [1, 1, 1]
 
 

@@ -9,6 +9,7 @@ from kornia import augmentation as K
 from torch import Tensor, nn
 
 from fglib.config import AugmentConfig
+from fglib.errors import ConfigError
 
 
 class Augment(nn.Module):
@@ -16,8 +17,11 @@ class Augment(nn.Module):
 
     def __init__(self, config: AugmentConfig, size: tuple[int, int]) -> None:
         super().__init__()
+        _check(config)
         self.views = config.views
         steps: list[nn.Module] = []
+        if config.resized_crop:
+            steps.append(K.RandomResizedCrop(size, config.resized_crop, cropping_mode="resample"))
         if config.pad_crop:
             steps.append(K.RandomCrop(size, padding=config.pad_crop))  # pads with zeros
         if config.flip:
@@ -25,6 +29,12 @@ class Augment(nn.Module):
         if config.degrees or config.translate or config.scale != (1.0, 1.0):
             shift = (config.translate, config.translate)
             steps.append(K.RandomAffine(config.degrees, shift, config.scale, padding_mode="border"))
+        if config.randaugment:
+            steps.append(RandAugment(*config.randaugment))
+        if config.erasing:
+            steps.append(K.RandomErasing(p=config.erasing))
+        if config.resized_crop or config.randaugment:
+            steps.append(nn.Hardtanh(0, 1))  # their sums of rounded weights can leave the range by the last digit
         self.steps = nn.Sequential(*steps)
 
     @torch.no_grad()
@@ -32,6 +42,39 @@ class Augment(nn.Module):
         """`config.views` independent views of every image."""
         pixels = to_unit_interval(images)
         return torch.stack([self.steps(pixels) for _ in range(self.views)])
+
+
+class RandAugment(nn.Module):
+    """RandAugment (Cubuk et al. 2019): some operations of a common magnitude, drawn for every few images.
+
+    Kornia draws them once per call, magnitudes' signs per image. Small groups come close to a draw per image and still
+    work on many at a time.
+    """
+
+    group = 16  # images
+
+    def __init__(self, operations: int, magnitude: float) -> None:
+        super().__init__()
+        try:
+            self.augment = K.auto.RandAugment(operations, magnitude)
+        except ValueError as e:
+            raise ConfigError(f"augment.randaugment is [{operations}, {magnitude}]: {e}") from e
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], in the same order."""
+        return torch.cat([self.augment(part) for part in pixels.split(self.group)])
+
+
+def _check(config: AugmentConfig) -> None:
+    if config.views < 1:
+        raise ConfigError(f"augment.views is {config.views}, must be at least 1")
+    if config.resized_crop and not 0 < config.resized_crop[0] <= config.resized_crop[1] <= 1:
+        raise ConfigError(
+            f"augment.resized_crop is {list(config.resized_crop)}, must be the smallest and the largest part of the "
+            "area, in (0, 1]"
+        )
+    if not 0 <= config.erasing <= 1:
+        raise ConfigError(f"augment.erasing is {config.erasing}, must be a probability")
 
 
 def to_unit_interval(images: Tensor) -> Tensor:

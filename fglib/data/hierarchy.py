@@ -11,6 +11,8 @@ from torch import Tensor
 
 from fglib.errors import ConfigError, unknown
 
+ROOT = "everything"  # reserved name of the level above all others and of its only class, see `Hierarchy.with_root`
+
 
 @dataclass(frozen=True)
 class Hierarchy:
@@ -56,7 +58,10 @@ class Hierarchy:
         Returns the hierarchy and, for each level, the labels (n,) int64.
         Raises ConfigError for a class with two parents and for a path of another depth.
         """
-        levels, paths = tuple(levels), [tuple(path) for path in paths]
+        levels, place = tuple(levels), {}
+        # many items share few paths, so everything below is worked out once for each path
+        items = torch.tensor([place.setdefault(tuple(path), len(place)) for path in paths], dtype=torch.long)
+        paths = list(place)
         for path in paths:
             if len(path) != len(levels):
                 raise ConfigError(f"{'/'.join(path)} is {len(path)} deep, but the levels are {', '.join(levels)}")
@@ -65,7 +70,7 @@ class Hierarchy:
         classes = {level: tuple(sorted({path[k] for path in paths})) for k, level in enumerate(levels)}
         number = {level: {name: i for i, name in enumerate(classes[level])} for level in levels}
         targets = {
-            level: torch.tensor([number[level][path[k]] for path in paths], dtype=torch.long)
+            level: torch.tensor([number[level][path[k]] for path in paths], dtype=torch.long)[items]
             for k, level in enumerate(levels)
         }
         parents = {}
@@ -74,6 +79,19 @@ class Hierarchy:
             above = number[levels[k - 1]]
             parents[levels[k]] = tuple(above[found[name]] for name in classes[levels[k]])
         return cls(levels, classes, parents), targets
+
+    def with_root(self) -> "Hierarchy":
+        """The same levels under one more, ROOT, whose single class is everything.
+
+        Labels of that level say nothing: to train on them is to train without supervision (Grafit, Tables 3
+        and 4, where it is written as the empty set). Crossed levels stay crossed.
+        Raises ConfigError when there is a level of that name.
+        """
+        if ROOT in self.levels:
+            raise ConfigError(f"there is a level '{ROOT}' already (levels: {', '.join(self.levels)}); rename it")
+        top = self.levels[0]
+        parents = {top: (0,) * self.num_classes(top), **self.parents} if self.nested else {}
+        return Hierarchy((ROOT, *self.levels), {ROOT: (ROOT,), **self.classes}, parents)
 
     @property
     def nested(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fglib.data.files import FileImages
-from fglib.data.hierarchy import Hierarchy, check_labels
+from fglib.data.hierarchy import ROOT, Hierarchy, check_labels
 from fglib.errors import DataError, HiddenLabelsError
 
 
@@ -85,6 +85,15 @@ class ImageSet:
             self._check_visible(level)
         return replace(self, visible=tuple(level for level in self.hierarchy.levels if level in levels))
 
+    def with_root(self) -> "ImageSet":
+        """The same images with the level ROOT above all others, visible; a hidden level stays hidden."""
+        return replace(
+            self,
+            hierarchy=self.hierarchy.with_root(),
+            targets={ROOT: torch.zeros(len(self), dtype=torch.long), **self.targets},
+            visible=(ROOT, *self.visible),
+        )
+
     def subset(self, index: Tensor | Sequence[int]) -> "ImageSet":
         """The images at `index` (m,), in that order, or where a mask (n,) bool is true; labels and all."""
         index = torch.as_tensor(index)
@@ -111,6 +120,9 @@ def _check_pixels(images: Tensor) -> None:
         raise DataError(f"images must be uint8 (n,3,H,W), not {images.dtype} {tuple(images.shape)}")
 
 
+Splits = Sequence[ImageSet]  # training and test, as readers return them
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """A named data set: a training and a test split over one hierarchy, and a line on what it is."""
@@ -127,3 +139,7 @@ class DataSet:
     @property
     def hierarchy(self) -> Hierarchy:
         return self.train.hierarchy
+
+    def with_root(self) -> "DataSet":
+        """The same data with the level ROOT above all others, see `Hierarchy.with_root`."""
+        return replace(self, train=self.train.with_root(), test=self.test.with_root())

@@ -1,10 +1,10 @@
 """One reader for each named data set: from its public layout on disk to a training and a test split.
 
-Each returns (train, test). `sources.py` is the table that names them and says where they look.
+Each returns (train, test). `catalogue.py` is the table that names them and says where they look; readers of the sets
+that Grafit alone needs are in `taxonomies.py` and `fine_grained.py`.
 Options shared by readers of image files: `resident` and `skip_corrupt`, as in `folder.read_folder`.
 """
 
-import csv
 import pickle
 from collections import Counter
 from collections.abc import Sequence
@@ -18,10 +18,9 @@ from torch import Tensor
 from fglib.data.files import AREA, Store, center_square
 from fglib.data.folder import Listing, has_split, image_sets, level_names, list_images, split_listing
 from fglib.data.hierarchy import Hierarchy
-from fglib.data.images import ImageSet
+from fglib.data.images import ImageSet, Splits
+from fglib.data.tables import read_columns
 from fglib.errors import ConfigError, DataError, unknown
-
-Splits = Sequence[ImageSet]
 
 DIGIT_GROUPS = {"loops": "0689", "strokes": "147", "curves": "235"}  # closed loops, straight strokes, open curves
 OMNIGLOT_SMALL = (  # the alphabets of the two small background sets
@@ -119,7 +118,8 @@ def cub50(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt:
     """The first 50 classes of CUB-200-2011 in their official split, with levels from order to species and boxes."""
     levels = ("order", "family", "genus", "species")
     box = ("box_x", "box_y", "box_w", "box_h", "width", "height")
-    rows = sorted(_table(root / "CUB50/labels.csv", ("path", "split", *levels, *box)), key=lambda row: row["path"])
+    rows = read_columns(root / "CUB50/labels.csv", ("path", "split", *levels, *box))
+    rows.sort(key=lambda row: row["path"])
     everything = Listing(
         Store(root / "CUB50/images"),
         tuple(row["path"] for row in rows),
@@ -135,7 +135,7 @@ def pets(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: 
     base = root / "oxford-iiit-pet"
     listings = []
     for split in ("trainval", "test"):
-        rows = _table(base / f"annotations/{split}.txt", ("name", "class", "species", "breed"), " ", header=False)
+        rows = read_columns(base / f"annotations/{split}.txt", ("name", "class", "species", "breed"), " ", header=False)
         rows.sort(key=lambda row: row["name"])
         wrong = [row["name"] for row in rows if row["species"] not in PET_SPECIES]
         if wrong:
@@ -153,7 +153,7 @@ def sop(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: b
     """
     base = root / "Stanford_Online_Products"
     columns = ("image_id", "class_id", "super_class_id", "path")
-    rows = [row for part in ("train", "test") for row in _table(base / f"Ebay_{part}.txt", columns, " ")]
+    rows = [row for part in ("train", "test") for row in read_columns(base / f"Ebay_{part}.txt", columns, " ")]
     rows.sort(key=lambda row: row["path"])
     paths = tuple((row["path"].split("/")[0].removesuffix("_final"), row["class_id"].zfill(5)) for row in rows)
     everything = Listing(Store(base), tuple(row["path"] for row in rows), paths)
@@ -245,16 +245,3 @@ def _cropped_box(x: float, y: float, w: float, h: float, width: float, height: f
     scale = size / (right - left)
     corners = (x - left, y - top, x + w - left, y + h - top)
     return [min(max(c * scale, 0.0), float(size)) for c in corners]
-
-
-def _table(path: Path, columns: Sequence[str], delimiter: str = ",", header: bool = True) -> list[dict[str, str]]:
-    """The rows of a text table; with a header it must have these columns, without it has just these."""
-    if not path.is_file():
-        raise DataError(f"{path} is missing; the data set is not complete")
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = (line for line in file if not line.startswith("#"))
-        rows = list(csv.DictReader(lines, None if header else columns, delimiter=delimiter))
-    for row in rows:
-        if any(row.get(column) is None for column in columns):
-            raise DataError(f"{path} is not the table it should be: it needs the columns {', '.join(columns)}")
-    return rows

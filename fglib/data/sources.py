@@ -1,118 +1,11 @@
-"""The named data sets: what each is, where it lies, how to get it; `load` reads any of them."""
+"""The named data sets of the catalogue: `load` reads any of them, `status` says what is there."""
 
-import inspect
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from fglib.data import readers, synthetic
+from fglib.data.catalogue import IN_THE_BOX, SOURCES, Source
 from fglib.data.images import DataSet
 from fglib.errors import ConfigError, DataError, unknown
-
-
-@dataclass(frozen=True)
-class Source:
-    """One named data set.
-
-    read: the function that reads it, (root, size, *, options), or (size, *, options) when it needs no root.
-    size: default side of its images in pixels.
-    places: where it may lie below the data root, any one of them; none if it comes with the package.
-    fetch: torchvision's class that downloads it and the arguments for it.
-    """
-
-    read: Callable
-    levels: tuple[str, ...]
-    size: int
-    what: str
-    licence: str
-    how: str
-    places: tuple[str, ...] = ()
-    fetch: tuple[str, dict] | None = None
-
-    def options(self) -> dict[str, inspect.Parameter]:
-        """The options that `load` takes for this set."""
-        parameters = inspect.signature(self.read).parameters
-        return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-
-
-IN_THE_BOX = "nothing to get, it comes with the package"
-
-SOURCES = {
-    "digits": Source(
-        readers.digits,
-        ("group", "digit"),
-        16,
-        "scikit-learn's handwritten digits, grouped into closed loops (0 6 8 9), straight strokes (1 4 7) and open "
-        "curves (2 3 5)",
-        "CC BY 4.0",
-        IN_THE_BOX,
-    ),
-    "patches": Source(
-        synthetic.patches, ("big", "small"), 64, "synthetic patches of patterns, Sec. 4.1", "made here", IN_THE_BOX
-    ),
-    "nested_patches": Source(
-        synthetic.nested_patches, ("big", "small"), 64, "synthetic patches in a tree", "made here", IN_THE_BOX
-    ),
-    "omniglot": Source(
-        readers.omniglot,
-        ("alphabet", "character"),
-        32,
-        "Omniglot, handwritten characters, split by drawer",
-        "MIT",
-        "unpack images_background_small1.zip and images_background_small2.zip of github.com/brendenlake/omniglot "
-        "(folder python) into omniglot/, or let download=True fetch images_background, which contains them",
-        readers.OMNIGLOT_PLACES,
-        ("Omniglot", {"background": True}),
-    ),
-    "cifar100": Source(
-        readers.cifar100,
-        ("superclass", "class"),
-        32,
-        "CIFAR-100",
-        "research use; Krizhevsky 2009",
-        "let download=True fetch it, or put class folders into cifar100/train and cifar100/test",
-        ("cifar100", "cifar-100-python"),
-        ("CIFAR100", {}),
-    ),
-    "cub50": Source(
-        readers.cub50,
-        ("order", "family", "genus", "species"),
-        64,
-        "CUB-50, the first 50 classes of CUB-200-2011 (not the 200-class benchmark)",
-        "non-commercial research",
-        "put CUB50/images/<class>/<file> and CUB50/labels.csv there (path, split, order, family, genus, species, "
-        "box_x, box_y, box_w, box_h, width, height), made from CUB-200-2011",
-        ("CUB50",),
-    ),
-    "pets": Source(
-        readers.pets,
-        ("species", "breed"),
-        224,
-        "Oxford-IIIT-Pet",
-        "CC BY-SA 4.0",
-        "let download=True fetch it, or unpack images.tar.gz and annotations.tar.gz into oxford-iiit-pet/",
-        ("oxford-iiit-pet",),
-        ("OxfordIIITPet", {}),
-    ),
-    "sop": Source(
-        readers.sop,
-        ("super", "product"),
-        224,
-        "Stanford Online Products in the paper's random split",
-        "research use; Song et al. 2016",
-        "unpack Stanford_Online_Products.zip (cvgl.stanford.edu/projects/lifted_struct) there",
-        ("Stanford_Online_Products",),
-    ),
-    "folder": Source(
-        readers.folder,
-        (),
-        64,
-        "a catalogue of your own",
-        "yours",
-        "name it with the option path: a folder or zip archive with train/<level1>/<level2>/file and test/...",
-    ),
-}
 
 
 def load(
@@ -192,7 +85,10 @@ def _download(name: str, source: Source, root: Path) -> None:
     from torchvision import datasets
 
     kind, arguments = source.fetch
+    folder = str(root / source.into)
     try:
-        getattr(datasets, kind)(str(root), download=True, **arguments)
+        for address in source.tables:  # first: the images are the last and largest to come
+            datasets.utils.download_and_extract_archive(address, folder)
+        getattr(datasets, kind)(folder, download=True, **arguments)
     except (OSError, RuntimeError) as error:
         raise DataError(f"could not download '{name}' into {root} ({error}); otherwise: {source.how}") from error

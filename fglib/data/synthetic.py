@@ -6,6 +6,8 @@ black, which is what padding and shifts in augmentation bring in, so a border gi
 away from black so that no patch is lost in it.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Generator, Tensor
 
@@ -15,6 +17,7 @@ from fglib.errors import ConfigError
 
 CELLS = 2  # a patch has CELLS x CELLS colours
 DARKEST = 64  # lowest grey level of a patch's colour channels
+PATCHES = ("big", "small")
 
 
 def patches(
@@ -37,7 +40,7 @@ def patches(
     _positive(size=size, images=images, big=big, small=small)
     draw = torch.Generator().manual_seed(seed)
     names = {"big": _names("big", big), "small": _names("small", small)}
-    hierarchy = Hierarchy(("big", "small"), names)
+    hierarchy = Hierarchy(PATCHES, names)
     painter = _Painter(size, big, small, big_size, small_size, draw)
 
     def split() -> ImageSet:
@@ -55,31 +58,50 @@ def nested_patches(
     images: int = 512,
     clutter: int = 0,
     noise: int | float = 0.0,
+    levels: list | tuple = PATCHES,
     seed: int = 0,
 ) -> tuple[ImageSet, ImageSet]:
     """Patches in a tree: every big patch has `children` small patches of its own, which are its fine classes.
 
     classes: super-classes; clutter: patches of small size and fresh colours in each image that mean nothing;
     noise: standard deviation of Gaussian noise, in grey levels of 0 to 255. Otherwise as `patches`.
+    levels: their names, coarse to fine: the last is the small patch, the one before it the big patch, and each
+        above groups the classes of the next in pairs; 4 levels with classes=8 have 2, 4, 8 and 8 * children.
+        Masks stay "big" and "small".
     """
     _positive(size=size, images=images, classes=classes, children=children)
     if clutter < 0 or noise < 0:
         raise ConfigError(f"clutter and noise must not be negative, got {clutter} and {noise}")
     draw = torch.Generator().manual_seed(seed)
-    fine = classes * children
-    hierarchy = Hierarchy(
-        ("big", "small"),
-        {"big": _names("big", classes), "small": _names("small", fine)},
-        {"small": tuple(i // children for i in range(fine))},
-    )
-    painter = _Painter(size, classes, fine, None, None, draw)
+    hierarchy = _tree(levels, classes, children)
+    *_, finest = hierarchy.levels
+    painter = _Painter(size, classes, classes * children, None, None, draw)
 
     def split() -> ImageSet:
-        labels = _labels(images, fine, draw)
-        labels = {"big": hierarchy.lift(labels, "small", "big"), "small": labels}
+        labels = _labels(images, classes * children, draw)
+        labels = {level: hierarchy.lift(labels, finest, level) for level in hierarchy.levels}
         return painter.paint(hierarchy, labels, clutter, noise)
 
     return split(), split()
+
+
+def _tree(levels: Sequence[str], classes: int, children: int) -> Hierarchy:
+    """`classes` classes on the last level but one, `children` below each, and pairs of classes above."""
+    levels = tuple(levels)
+    if len(levels) < 2 or not all(isinstance(level, str) for level in levels) or len(set(levels)) != len(levels):
+        raise ConfigError(f"levels must be two or more different names, coarse to fine, not {list(levels)}")
+    counts = [classes * children, classes]  # fine to coarse
+    for level in levels[-3::-1]:
+        counts.append((counts[-1] + 1) // 2)
+        if counts[-1] == 1:
+            raise ConfigError(
+                f"level '{level}' would have a single class, as each level above '{levels[-2]}' has half the classes "
+                f"of the next; take more than {classes} classes or fewer levels"
+            )
+    names = {level: _names(level, count) for level, count in zip(levels, reversed(counts))}
+    sizes = [2] * (len(levels) - 2) + [children]  # of a group of siblings on each level but the first
+    parents = {level: tuple(i // k for i in range(len(names[level]))) for level, k in zip(levels[1:], sizes)}
+    return Hierarchy(levels, names, parents)
 
 
 class _Painter:
@@ -100,17 +122,21 @@ class _Painter:
         self.pool = {"big": self._colours(big, "big"), "small": self._colours(small, "small")}
 
     def paint(self, hierarchy: Hierarchy, labels: dict[str, Tensor], clutter: int = 0, noise: float = 0.0) -> ImageSet:
-        """Images with the patches of their labels. Clutter lies below the patches, so that the masks stay exact."""
-        n, side = len(labels["big"]), self.sides["small"]
+        """Images with the patches of their labels on the two finest levels.
+
+        Clutter lies below the patches, so that the masks stay exact.
+        """
+        shown = dict(zip(PATCHES, hierarchy.levels[-2:]))
+        n, side = len(labels[shown["small"]]), self.sides["small"]
         images = torch.zeros(n, 3, self.size, self.size, dtype=torch.uint8)
         for _ in range(clutter):
             corner = torch.randint(self.size - side + 1, (n, 2), generator=self.draw)
             _paste(images, self._colours(n, "small"), self._region(corner, side))
         corners = self._places(n)
         masks = {}
-        for level in ("big", "small"):
-            masks[level] = self._region(corners[level], self.sides[level])
-            _paste(images, self.pool[level][labels[level]], masks[level])
+        for patch, level in shown.items():
+            masks[patch] = self._region(corners[patch], self.sides[patch])
+            _paste(images, self.pool[patch][labels[level]], masks[patch])
         if noise:
             grain = torch.randn(images.shape, generator=self.draw) * noise
             images = (images + grain).round().clamp(0, 255).to(torch.uint8)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fglib.losses.checks import check_integers, check_reduction, check_rows, shape
+
 
 def instance_cross_entropy(features: Tensor, weight: Tensor, index: Tensor, reduction: str = "mean") -> Tensor:
     """Cross entropy of telling each image from all others, Eq. 3.
@@ -41,9 +43,9 @@ def instance_cross_entropy_within(
     features, weight = _check(features, weight, index, reduction)
     if superclass.shape != weight.shape[:1]:
         raise ValueError(
-            f"superclass has shape {_shape(superclass)}, weight {_shape(weight)}: one entry per row of weight"
+            f"superclass has shape {shape(superclass)}, weight {shape(weight)}: one entry per row of weight"
         )
-    _check_integers("superclass", superclass)
+    check_integers("superclass", superclass)
     loss = _WithinCrossEntropy.apply(features, weight, index.long(), superclass)
     return loss.mean() if reduction == "mean" else loss
 
@@ -122,22 +124,20 @@ def _put(values: Tensor, rows: Tensor | slice, new: Tensor) -> None:
 
 def _check(features: Tensor, weight: Tensor, index: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
     """Raises ValueError for arguments that do not fit, and gives features and weight one float type."""
-    if reduction not in ("mean", "none"):
-        raise ValueError(f"reduction is {reduction!r}, must be 'mean' or 'none'")
-    if features.ndim != 2 or len(features) == 0 or not features.is_floating_point():
-        raise ValueError(f"features has shape {_shape(features)} and type {features.dtype}, must be (B, d) floats")
+    check_reduction(reduction)
+    check_rows("features", features)
     if weight.ndim != 2 or weight.shape[1] != features.shape[1] or not weight.is_floating_point():
         raise ValueError(
-            f"weight has shape {_shape(weight)} and type {weight.dtype}, must be (n, d) floats "
-            f"for features of shape {_shape(features)}"
+            f"weight has shape {shape(weight)} and type {weight.dtype}, must be (n, d) floats "
+            f"for features of shape {shape(features)}"
         )
     if index.shape != features.shape[:1]:
-        raise ValueError(f"index has shape {_shape(index)}, features {_shape(features)}: one index per row of features")
-    _check_integers("index", index)
+        raise ValueError(f"index has shape {shape(index)}, features {shape(features)}: one index per row of features")
+    check_integers("index", index)
     if index.device.type == "cpu" and not 0 <= int(index.min()) <= int(index.max()) < len(weight):
         raise ValueError(
-            f"index has shape {_shape(index)} and runs from {int(index.min())} to {int(index.max())}, "
-            f"beyond the rows of weight {_shape(weight)}"
+            f"index has shape {shape(index)} and runs from {int(index.min())} to {int(index.max())}, "
+            f"beyond the rows of weight {shape(weight)}"
         )
     device = features.device.type
     dtype = torch.promote_types(features.dtype, weight.dtype)
@@ -146,14 +146,5 @@ def _check(features: Tensor, weight: Tensor, index: Tensor, reduction: str) -> t
     return features.to(dtype), weight.to(dtype)
 
 
-def _check_integers(name: str, values: Tensor) -> None:
-    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise ValueError(f"{name} has type {values.dtype}, must hold integers; its shape is {_shape(values)}")
-
-
 def _softmax_dtype(values: Tensor) -> torch.dtype:
     return torch.promote_types(values.dtype, torch.float32)
-
-
-def _shape(values: Tensor) -> tuple[int, ...]:
-    return tuple(values.shape)

@@ -6,13 +6,16 @@ Every method is an `nn.Module` with three members, so that one loop trains all o
     embed(images (B, 3, H, W) in [0, 1]) -> (B, d) features used for retrieval
     after_step(batch) -> None; memory banks, moving averages and centers are written here and nowhere else
 
-A method with a classifier of the coarse labels also has `logits(images) -> (B, C)`.
+Around the loop, `before_training` and `after_training` are for what takes a pass over all training images: filling a
+memory, finding clusters. A method with a classifier of the coarse labels also has `logits(images) -> (B, C)`.
 """
 
 from fglib.config import RunConfig
 from fglib.errors import ConfigError, unknown
+from fglib.methods.grafit import SNCA, Baseline, CEInst, ClusterFitPlus, Grafit, GrafitFC, Inst, SNCAPlus
 from fglib.methods.patterns import Base, BaseIndi, BaseIndiEff, Fine, Indi
 from fglib.methods.protocol import Batch, Method, Task
+from fglib.methods.transfer import Transfer
 from fglib.models import build_trunk
 
 METHODS: dict[str, type[Method]] = {
@@ -21,6 +24,15 @@ METHODS: dict[str, type[Method]] = {
     "indi": Indi,
     "base_indi": BaseIndi,
     "base_indi_eff": BaseIndiEff,
+    "baseline": Baseline,
+    "clusterfit_plus": ClusterFitPlus,
+    "snca": SNCA,
+    "snca_plus": SNCAPlus,
+    "grafit_fc": GrafitFC,
+    "grafit": Grafit,
+    "inst": Inst,
+    "ce_inst": CEInst,
+    "transfer": Transfer,
 }
 
 

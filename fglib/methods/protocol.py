@@ -1,12 +1,17 @@
 """What the training loop and a method say to each other: the task, the batch, the three members."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from fglib.data.hierarchy import ROOT
 from fglib.data.images import ImageSet
 from fglib.errors import ConfigError, HiddenLabelsError
 from fglib.models import Trunk
+
+# a function of images (B, 3, H, W) -> its values (n, ...) for all training images by index, in evaluation mode
+OverImages = Callable[[Callable[[Tensor], Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -17,31 +22,37 @@ class Task:
     num_coarse: int
     coarse: Tensor  # (num_images,) coarse label of every training image
     num_fine: int | None = None  # None when the fine labels are hidden
+    pretrained: Trunk | None = None  # the trunk of the run that the configuration starts from
 
     @classmethod
-    def of(cls, train: ImageSet, coarse: str, fine: str | None) -> "Task":
+    def of(cls, train: ImageSet, coarse: str, fine: str | None, pretrained: Trunk | None = None) -> "Task":
         """The task of a training set; `fine` is None when the fine labels are hidden.
 
-        Raises ConfigError when a level that is trained on has fewer than two classes.
+        Raises ConfigError when a level that is trained on has fewer than two classes, unless it is the level
+        "everything", which stands for training without labels.
         """
         for level in (coarse, fine):
-            if level is not None and train.hierarchy.num_classes(level) < 2:
+            if level not in (None, ROOT) and train.hierarchy.num_classes(level) < 2:
                 raise ConfigError(
                     f"level '{level}' has a single class, {train.hierarchy.classes[level][0]!r}: there is "
                     "nothing to tell apart; choose a finer level or add a class"
                 )
         num_fine = None if fine is None else train.hierarchy.num_classes(fine)
-        return cls(len(train), train.hierarchy.num_classes(coarse), train.labels(coarse), num_fine)
+        return cls(len(train), train.hierarchy.num_classes(coarse), train.labels(coarse), num_fine, pretrained)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: views (T, B, 3, H, W) in [0, 1], coarse (B,), index (B,) into the training set."""
+    """One batch: views (T, B, 3, H, W) in [0, 1], coarse (B,), index (B,) into the training set.
+
+    progress: the part of the training that is done, from 0 to 1.
+    """
 
     views: Tensor
     coarse: Tensor
     index: Tensor
     fine_labels: Tensor | None = field(default=None, repr=False)
+    progress: float = 0.0
 
     @property
     def fine(self) -> Tensor:
@@ -70,5 +81,11 @@ class Method(nn.Module):
         """Features (B, d) used for retrieval, of images (B, 3, H, W) in [0, 1]."""
         return self.trunk(images)
 
+    def before_training(self, over_images: OverImages) -> None:
+        """State that needs all training images before the first step, such as a memory; nothing by default."""
+
     def after_step(self, batch: Batch) -> None:
         """State written after the optimizer's step; nothing by default."""
+
+    def after_training(self, over_images: OverImages) -> None:
+        """State made with the final weights; nothing by default."""

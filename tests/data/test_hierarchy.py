@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fglib.data.hierarchy import Hierarchy
+from fglib.data.hierarchy import ROOT, Hierarchy
 from fglib.errors import ConfigError
 
 LEVELS = ("order", "family", "species")
@@ -66,6 +66,42 @@ def test_crossed_levels_have_labels_but_no_tree():
     assert hierarchy.num_classes("f") == 1
     with pytest.raises(ConfigError, match="crossed"):
         hierarchy.lift(targets["f"], "f", "c")
+
+
+def test_a_root_is_one_class_above_all_others():
+    plain, targets = Hierarchy.from_paths(PATHS, LEVELS)
+    hierarchy = plain.with_root()
+    assert hierarchy.levels == (ROOT, *LEVELS) == ("everything", *LEVELS)
+    assert hierarchy.classes == {ROOT: (ROOT,), **plain.classes}
+    assert hierarchy.parents == {"order": (0, 0), **plain.parents}
+    for level in LEVELS:
+        assert hierarchy.lift(targets[level], level, ROOT).tolist() == [0] * len(PATHS)
+        assert torch.equal(hierarchy.lift(targets[level], level, "order"), plain.lift(targets[level], level, "order"))
+        hierarchy.check_pair(ROOT, level)
+    with pytest.raises(ConfigError, match="'species' is finer than 'everything'"):
+        hierarchy.check_pair("species", ROOT)
+    with pytest.raises(ConfigError, match="unknown level 'everthing'; did you mean 'everything'"):
+        hierarchy.level("everthing")
+    with pytest.raises(ConfigError, match="unknown level 'everything'"):
+        plain.level(ROOT)
+
+
+def test_a_root_comes_once():
+    hierarchy, _ = Hierarchy.from_paths(PATHS, LEVELS)
+    with pytest.raises(
+        ConfigError, match=r"a level 'everything' already \(levels: everything, order, family, species\)"
+    ):
+        hierarchy.with_root().with_root()
+
+
+def test_a_root_above_one_level_makes_a_tree_and_above_crossed_ones_does_not():
+    one, targets = Hierarchy.from_paths([("b",), ("a",)], ("class",))
+    assert one.with_root().lift(targets["class"], "class", ROOT).tolist() == [0, 0]
+    crossed, targets = Hierarchy.from_paths([("a", "x"), ("b", "x")], ("c", "f"), crossed=True)
+    assert not crossed.with_root().nested
+    assert crossed.with_root().num_classes(ROOT) == 1
+    with pytest.raises(ConfigError, match="crossed"):
+        crossed.with_root().lift(targets["f"], "f", "c")
 
 
 def test_one_level_is_nested():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fglib.data.files import FileImages, Store
-from fglib.data.hierarchy import Hierarchy
+from fglib.data.hierarchy import ROOT, Hierarchy
 from fglib.data.images import DataSet, ImageSet
 from fglib.errors import ConfigError, DataError, HiddenLabelsError
 
@@ -52,6 +52,20 @@ def test_only_keeps_the_order_of_levels(four):
     assert four.only("leaf", "top").visible == ("top", "leaf")
 
 
+def test_labels_of_the_root_say_nothing_and_hide_nothing_else(four):
+    rooted = four.with_root()
+    assert rooted.visible == (ROOT, "top", "mid", "leaf")
+    assert rooted.labels(ROOT).tolist() == [0, 0, 0, 0]
+    assert rooted.labels(ROOT).dtype == torch.long
+    assert all(torch.equal(rooted.labels(level), TARGETS[level]) for level in HIERARCHY.levels)
+    assert rooted.images is four.images
+    coarse = four.only("top").with_root()
+    assert coarse.visible == (ROOT, "top")
+    with pytest.raises(HiddenLabelsError, match="'leaf'"):
+        coarse.labels("leaf")
+    assert four.visible == HIERARCHY.levels  # the set it came from is as it was
+
+
 @pytest.mark.parametrize("index", [[2, 0], torch.tensor([2, 0])])
 def test_a_subset_takes_everything_along(four, index):
     part = four.subset(index)
@@ -97,6 +111,10 @@ def test_parts_that_do_not_fit_together_are_refused(four, changes, error, messag
 
 def test_a_data_set_has_one_hierarchy(four):
     assert DataSet("toy", four, four.subset([0])).hierarchy == HIERARCHY
+    rooted = DataSet("toy", four, four.subset([0]), "a note").with_root()
+    assert (rooted.name, rooted.note) == ("toy", "a note")
+    assert rooted.hierarchy == HIERARCHY.with_root()
+    assert rooted.test.labels(ROOT).tolist() == [0]
     other = replace(four, hierarchy=replace(HIERARCHY, classes={**HIERARCHY.classes, "top": ("a", "c")}))
     with pytest.raises(DataError, match="'toy' have different classes"):
         DataSet("toy", four, other)

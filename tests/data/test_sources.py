@@ -6,7 +6,23 @@ from fglib.data.sources import SOURCES, find_root, load, status
 from fglib.errors import ConfigError, DataError
 
 BOXED = ("digits", "patches", "nested_patches")
-STORED = ("omniglot", "cifar100", "cub50", "pets", "sop")
+STORED = (
+    "omniglot",
+    "cifar100",
+    "cub50",
+    "pets",
+    "sop",
+    "imagenet",
+    "inaturalist2018",
+    "inaturalist2019",
+    "flowers102",
+    "cars",
+    "food101",
+)
+
+
+def test_every_set_is_tested_here():
+    assert set(SOURCES) == {*BOXED, *STORED, "folder"}
 
 
 @pytest.mark.parametrize("name", BOXED)
@@ -58,6 +74,8 @@ def test_options_reach_the_reader():
         ("patches", {"images": "many"}, "option 'images' of data set 'patches' must be int, not 'many'"),
         ("nested_patches", {"noise": [1]}, r"option 'noise' .* must be int \| float, not \[1\]"),
         ("cifar100", {"per_class": 1.5}, r"option 'per_class' .* must be int \| None, not 1.5"),
+        ("imagenet", {"num_coarse": "127"}, "option 'num_coarse' of data set 'imagenet' must be int, not '127'"),
+        ("inaturalist2018", {"year": 2019}, "unknown option 'year' in data set 'inaturalist2018'"),
         ("folder", {}, "data set 'folder' needs the option 'path'"),
         ("digits", {"size": 0}, "size must be a positive number of pixels, got 0"),
         ("digits", {"size": "16"}, "size must be a positive number of pixels, got '16'"),
@@ -73,9 +91,10 @@ def test_a_download_that_fails_says_what_else_to_do(name, tmp_path, monkeypatch)
     import torchvision
 
     def fail(root, download, **arguments):
-        assert (root, download) == (str(tmp_path), True)
+        assert (root, download) == (str(tmp_path / SOURCES[name].into), True)
         raise OSError("no network")
 
+    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", lambda address, folder: None)
     monkeypatch.setattr(torchvision.datasets, SOURCES[name].fetch[0], fail)
     with pytest.raises(DataError, match=f"could not download '{name}' into .*no network"):
         load(name, tmp_path, download=True)
@@ -92,7 +111,26 @@ def test_a_download_is_read_when_it_has_come(tmp_path, monkeypatch, write_image)
     assert len(load("cifar100", tmp_path, download=True).train) == 1
 
 
-@pytest.mark.parametrize("name", ["cub50", "sop"])
+def test_tables_that_torchvision_leaves_out_come_before_its_images(tmp_path, monkeypatch):
+    import torchvision
+
+    calls = []
+
+    def images(root, download, version):
+        calls.append((version, root))
+        (Path(root) / version).mkdir(parents=True)
+
+    monkeypatch.setattr(torchvision.datasets, "INaturalist", images)
+    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", lambda *call: calls.append(call))
+    with pytest.raises(DataError, match="inaturalist2019/categories.json is missing"):  # nothing was unpacked here
+        load("inaturalist2019", tmp_path, download=True)
+    names = [address.split("/")[-2:] for address, _ in calls[:3]]
+    assert names == [["2019", f"{table}.json.tar.gz"] for table in ("train2019", "val2019", "categories")]
+    assert calls[3] == ("2019", str(tmp_path / "inaturalist2019"))
+    assert {folder for _, folder in calls} == {str(tmp_path / "inaturalist2019")}
+
+
+@pytest.mark.parametrize("name", ["cub50", "sop", "imagenet", "cars"])
 def test_what_cannot_be_downloaded_says_how_to_get_it(name, tmp_path):
     with pytest.raises(DataError, match="to get it: "):
         load(name, tmp_path, download=True)

@@ -1,3 +1,5 @@
+import zlib
+
 import pytest
 import torch
 
@@ -86,6 +88,38 @@ def test_nested_patches_are_a_tree():
     assert len(train.labels("small").unique()) == 6
 
 
+@pytest.mark.parametrize(("make", "expected"), [(patches, 255560707), (nested_patches, 341874028)])
+def test_default_data_never_change(make, expected):
+    """Recorded runs were trained on them."""
+    crc = 0
+    for split in make():
+        for part in (split.images, *split.targets.values(), *split.masks.values()):
+            crc = zlib.crc32(part.numpy().tobytes(), crc)
+    assert crc == expected
+
+
+def test_levels_above_the_big_patch_group_it_in_pairs():
+    levels = ["order", "family", "genus", "species"]
+    train, _ = nested_patches(size=32, classes=8, children=3, images=48, levels=levels)
+    hierarchy = train.hierarchy
+    assert [hierarchy.num_classes(level) for level in hierarchy.levels] == [2, 4, 8, 24]
+    assert hierarchy.classes["family"] == ("family0", "family1", "family2", "family3")
+    species = train.labels("species")
+    for level, below in (("genus", 3), ("family", 6), ("order", 12)):
+        assert torch.equal(train.labels(level), species // below)
+        assert torch.equal(hierarchy.lift(species, "species", level), train.labels(level))
+    plain, _ = nested_patches(size=32, classes=8, children=3, images=48)
+    assert torch.equal(train.images, plain.images)  # names and groups change no pixel
+    assert torch.equal(species, plain.labels("small"))
+    assert torch.equal(train.labels("genus"), plain.labels("big"))
+    assert list(train.masks) == ["big", "small"]
+
+
+def test_an_odd_class_is_a_group_of_its_own():
+    train, _ = nested_patches(size=32, classes=5, images=20, levels=("top", "mid", "leaf"))
+    assert train.hierarchy.parents["mid"] == (0, 0, 1, 1, 2)
+
+
 def test_clutter_lies_outside_of_the_exact_patches():
     plain, _ = nested_patches(classes=2, children=2, images=40)
     train, _ = nested_patches(classes=2, children=2, images=40, clutter=3)
@@ -121,6 +155,15 @@ def test_noise_has_the_asked_spread():
         (nested_patches, {"children": 0}, "children must be at least 1"),
         (nested_patches, {"noise": -1.0}, "must not be negative"),
         (nested_patches, {"clutter": -1}, "must not be negative"),
+        (nested_patches, {"levels": ["one"]}, r"two or more different names, coarse to fine, not \['one'\]"),
+        (nested_patches, {"levels": ["a", "b", "a"]}, "two or more different names"),
+        (nested_patches, {"levels": ["a", 2]}, "two or more different names"),
+        (
+            nested_patches,
+            {"classes": 2, "levels": "abc"},
+            "level 'a' would have a single class.*above 'b'.*more than 2",
+        ),
+        (nested_patches, {"classes": 4, "levels": "abcd"}, "level 'a' would have a single class"),
     ],
 )
 def test_impossible_patches_are_refused(make, options, message):

@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from fglib.retrieval import evaluate_retrieval, nearest, summary
+from fglib.retrieval import cosine_ranking, evaluate_ranking, evaluate_retrieval, nearest, summary
 
 
 def by_loops(query, query_labels, gallery, gallery_labels, ks, exclude):
@@ -92,29 +91,6 @@ def test_chunks_do_not_matter(average_precision):
             torch.testing.assert_close(
                 report.average_precision, reports[0].average_precision, rtol=0, atol=0, equal_nan=True
             )
-
-
-class LargestTensor(TorchDispatchMode):
-    """Notes the bytes of the largest tensor that any operation makes."""
-
-    bytes = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        made = [t.nbytes for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, torch.Tensor)]
-        self.bytes = max([self.bytes, *made])
-        return out
-
-
-@pytest.mark.parametrize("average_precision", [True, False])
-def test_memory_is_bounded(average_precision):
-    """One tensor of 400 x 1,000 similarities takes 1.6 MB; none may pass the quarter of a megabyte that is allowed."""
-    draw = torch.Generator().manual_seed(0)
-    query, gallery = torch.randn(400, 3, generator=draw), torch.randn(1000, 3, generator=draw)
-    labels = torch.zeros(1000, dtype=torch.long)  # all relevant: the most there is to score
-    with LargestTensor() as largest:
-        evaluate_retrieval(query, labels[:400], gallery, labels, average_precision=average_precision, chunk_bytes=2**18)
-    assert 0 < largest.bytes <= 2**18
 
 
 def test_ties_go_by_gallery_row():
@@ -264,3 +240,65 @@ def test_input_that_does_not_fit(change, words):
 def test_nearest_wants_a_number_of_neighbours(k):
     with pytest.raises(ValueError, match="k is"):
         nearest(angles(0), angles(1), k)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("chunk_bytes", [1, 64 * 100 * 7, 2**28])
+def test_the_cosine_ranking_scores_as_evaluate_retrieval_does(ties, chunk_bytes):
+    draw = torch.Generator().manual_seed(6)
+    query, gallery = torch.randn(30, 6, generator=draw), torch.randn(100, 6, generator=draw)
+    if ties:
+        query, gallery = query.sign() + 0.25, gallery.sign() + 0.25
+    query_labels, gallery_labels = torch.randint(9, (30,), generator=draw), torch.randint(8, (100,), generator=draw)
+    query_labels[3] = 8  # not in the gallery: skipped
+    expected = evaluate_retrieval(query, query_labels, gallery, gallery_labels, ks=(1, 3, 500))
+    report = evaluate_ranking(cosine_ranking(query, gallery), query_labels, gallery_labels, (1, 3, 500), chunk_bytes)
+    assert (report.recall, report.recall_zero_counted) == (expected.recall, expected.recall_zero_counted)
+    assert (report.num_queries, report.num_skipped) == (30, expected.num_skipped) and report.num_skipped > 0
+    assert report.mean_average_precision == expected.mean_average_precision
+    torch.testing.assert_close(report.average_precision, expected.average_precision, rtol=0, atol=0, equal_nan=True)
+
+
+def test_any_ranking_is_scored_by_its_order_alone():
+    """Relevant items at ranks 2 and 4 of 4, the last one however far away: AP = (1/2 + 2/4) / 2."""
+    ranking = torch.tensor([[3, 0, 2, 1], [1, 0, 3, 2]])
+    report = evaluate_ranking(ranking, torch.tensor([5, 9]), torch.tensor([5, 5, 6, 6]), ks=(1, 2, 4))
+    assert report.average_precision[0] == 0.5 and report.average_precision[1].isnan()
+    assert report.recall == {1: 0.0, 2: 1.0, 4: 1.0} and report.recall_zero_counted == {1: 0.0, 2: 0.5, 4: 0.5}
+    assert (report.num_queries, report.num_skipped) == (2, 1)
+
+
+def test_a_ranking_of_another_integer_type_or_layout():
+    ranking = torch.stack([torch.randperm(12, generator=torch.Generator().manual_seed(i)) for i in range(5)])
+    query_labels, gallery_labels = torch.arange(5) % 3, torch.arange(12) % 3
+    expected = evaluate_ranking(ranking, query_labels, gallery_labels).average_precision
+    for other in (ranking.int(), ranking.to(torch.uint8), ranking.T.contiguous().T):
+        assert torch.equal(evaluate_ranking(other, query_labels, gallery_labels).average_precision, expected)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(ranking=torch.tensor([[0, 1, 2], [0, 2, 2]])), ["row 1 of ranking", "3"]),
+        (dict(ranking=torch.tensor([[0, 1, 3], [0, 1, 2]])), ["row 0 of ranking", "3"]),
+        (dict(ranking=torch.tensor([[0, 1, 2], [-1, 1, 2]])), ["row 1 of ranking"]),
+        (dict(ranking=torch.tensor([[0, 1], [1, 0]])), ["gallery_labels", "(3,)", "(2, 2)", "every row"]),
+        (dict(ranking=torch.tensor([0, 1, 2])), ["ranking", "(3,)"]),
+        (dict(ranking=torch.zeros(0, 3, dtype=torch.long)), ["ranking", "(0, 3)"]),
+        (dict(ranking=torch.tensor([[0.0, 1, 2], [0, 1, 2]])), ["ranking", "float32"]),
+        (dict(query_labels=torch.zeros(3, dtype=torch.long)), ["query_labels", "(3,)", "(2, 3)"]),
+        (dict(gallery_labels=torch.zeros(4, dtype=torch.long)), ["gallery_labels", "(4,)", "(2, 3)"]),
+        (dict(gallery_labels=torch.zeros(3)), ["gallery_labels", "float32", "integers"]),
+        (dict(ks=(0,)), ["ks", "0"]),
+    ],
+)
+@pytest.mark.parametrize("chunk_bytes", [1, 2**28])
+def test_ranking_that_does_not_fit(change, words, chunk_bytes):
+    arguments = dict(
+        ranking=torch.tensor([[0, 1, 2], [2, 1, 0]]),
+        query_labels=torch.zeros(2, dtype=torch.long),
+        gallery_labels=torch.zeros(3, dtype=torch.long),
+    )
+    with pytest.raises(ValueError) as error:
+        evaluate_ranking(**(arguments | change), chunk_bytes=chunk_bytes)
+    assert all(word in str(error.value) for word in words), error.value

@@ -1,0 +1,59 @@
+"""A coarse level for classes of WordNet, as ImageNet's are: a cut through the tree above them.
+
+The cut goes from the top: the root is replaced by its children, then again and again the node with most classes
+below it, until there are enough nodes. Huh et al. (arXiv 1608.08614) cut WordNet from the top into 127 coarse classes;
+their list is fixed and this cut is not it, as the order of the splits and the choice among several parents are ours.
+"""
+
+from collections.abc import Sequence
+
+
+def spanning_tree(edges: Sequence[tuple[str, str]]) -> dict[str, str | None]:
+    """{node: its parent} of a graph of (parent, child), None for a root.
+
+    A node with several parents is kept below the one that is nearest to a root, of equally near ones below the first
+    by name, so the order of the edges does not matter.
+    """
+    children: dict[str, list[str]] = {}
+    for parent, child in edges:
+        children.setdefault(parent, []).append(child)
+    reached = sorted(set(children) - {child for _, child in edges})
+    tree: dict[str, str | None] = dict.fromkeys(reached)
+    while reached:
+        found: dict[str, str] = {}
+        for node in reached:  # in the order of names: the first parent to reach a child keeps it
+            for child in children.get(node, ()):
+                if child not in tree:
+                    found.setdefault(child, node)
+        tree |= found
+        reached = sorted(found)
+    return tree
+
+
+def coarse_cut(tree: dict[str, str | None], classes: Sequence[str], num_groups: int) -> dict[str, str]:
+    """{class: the node of the cut that it lies under} for a cut of at least `num_groups` nodes.
+
+    tree: {node: parent}; it must hold all classes, of which there must be at least `num_groups`.
+    The last split may bring more nodes than were missing. A class that others lie under becomes a node of its own
+    when it is split. Of nodes with equally many classes below them the first by name is split.
+    """
+    paths = {name: _from_root(tree, name) for name in classes}
+    groups: dict[str, list[str]] = {}
+    for name, path in paths.items():
+        groups.setdefault(path[0], []).append(name)
+    while len(groups) < num_groups:
+        node = max(sorted(groups), key=lambda node: sum(name != node for name in groups[node]))
+        members = groups.pop(node)
+        for name in members:
+            path = paths[name]
+            below = min(path.index(node) + 1, len(path) - 1)
+            groups.setdefault(path[below], []).append(name)
+    return {name: node for node, members in groups.items() for name in members}
+
+
+def _from_root(tree: dict[str, str | None], name: str | None) -> list[str]:
+    path = []
+    while name is not None:
+        path.append(name)
+        name = tree[name]
+    return path[::-1]

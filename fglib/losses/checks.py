@@ -1,0 +1,56 @@
+"""What losses and the memory check alike: each raises a ValueError that names the argument, its shape and type."""
+
+import torch
+from torch import Tensor
+
+
+def check_reduction(reduction: str) -> None:
+    """`reduction` must be "mean" or "none"."""
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"reduction is {reduction!r}, must be 'mean' or 'none'")
+
+
+def check_rows(name: str, values: Tensor) -> None:
+    """`values` must be (B, d) floats, B at least 1."""
+    if values.ndim != 2 or len(values) == 0 or not values.is_floating_point():
+        raise ValueError(f"{name} has shape {shape(values)} and type {values.dtype}, must be (B, d) floats")
+
+
+def check_integers(name: str, values: Tensor) -> None:
+    """`values` must hold integers."""
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise ValueError(f"{name} has type {values.dtype}, must hold integers; its shape is {shape(values)}")
+
+
+def check_slots(index: Tensor, n: int, name: str) -> None:
+    """ValueError unless the indices of a batch are rows of a memory of n slots, each at most once."""
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n:
+        raise ValueError(
+            f"index has shape {shape(index)} and runs from {int(index.min())} to {int(index.max())}, beyond the {n} "
+            f"rows of {name}"
+        )
+    if len(index.unique()) < len(index):
+        values, counts = index.unique(return_counts=True)
+        raise ValueError(
+            f"index has shape {shape(index)} and repeats {int(values[counts.argmax()])}: one row per image"
+        )
+
+
+def unit_vectors(name: str, vectors: Tensor) -> Tensor:
+    """The vectors (..., d) at unit length."""
+    return vectors / lengths_of(name, vectors)[..., None]
+
+
+def lengths_of(name: str, vectors: Tensor) -> Tensor:
+    """Lengths (...) of vectors (..., d), at least the smallest normal float; on the CPU ValueError for one of zero."""
+    lengths = vectors.norm(dim=-1)
+    if vectors.device.type == "cpu" and not lengths.all():
+        raise ValueError(
+            f"row {int((lengths == 0).flatten().nonzero()[0])} of {name} has zero length: it has no cosine"
+        )
+    return lengths.clamp(min=torch.finfo(vectors.dtype).tiny)
+
+
+def shape(values: Tensor) -> tuple[int, ...]:
+    """A shape as messages print it."""
+    return tuple(values.shape)

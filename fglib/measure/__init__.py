@@ -1,0 +1,42 @@
+"""What is measured on a trained method: each measure gives metrics (percent unless said) and arrays for figures.
+
+An experiment lists the names of its measures. This is the one place that reads the fine labels of the test set,
+and of the training set where it is the collection that is searched or where a theorem is measured; it runs after
+training and feeds nothing back.
+"""
+
+from fglib.errors import unknown
+from fglib.measure import basic, grafit, patterns
+from fglib.measure.trained import Arrays, Metrics, Trained
+
+MEASURES = {
+    "accuracy": basic.accuracy,
+    "retrieval": basic.retrieval,
+    "wide_retrieval": basic.wide_retrieval,
+    "gallery": basic.gallery,
+    "embedding": basic.embedding,
+    "attention": patterns.attention,
+    "attribution": patterns.attribution,
+    "bounds": patterns.bounds,
+    "knn": grafit.knn,
+    "ranking": grafit.ranking,
+    "trunk": grafit.trunk,
+    "levels": grafit.levels,
+    "separation": grafit.separation,
+}
+
+
+def measure(trained: Trained) -> tuple[Metrics, Arrays]:
+    """All measures of the configuration, in its order."""
+    metrics: Metrics = {}
+    arrays: Arrays = {}
+    for name in trained.config.measure:
+        if name not in MEASURES:
+            raise unknown("measure", name, MEASURES)
+        new_metrics, new_arrays = MEASURES[name](trained)
+        metrics |= new_metrics
+        arrays |= new_arrays
+    return metrics, arrays
+
+
+__all__ = ["MEASURES", "Trained", "measure"]

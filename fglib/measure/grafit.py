@@ -1,0 +1,183 @@
+"""What "Grafit" measures (Sections 3.2, 3.3 and 4.1): on-the-fly classification and category-level retrieval.
+
+Every test image is a query, the training images are the collection, embedded with the final weights. The coarse labels
+of the collection are known; its fine labels say which answers are right and are used for nothing else.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fglib.data.hierarchy import ROOT
+from fglib.inference import apply
+from fglib.measure.basic import thumbnails
+from fglib.measure.trained import Arrays, Metrics, Trained
+from fglib.retrieval import (
+    choose_k,
+    conditional_ranking,
+    cosine_ranking,
+    evaluate_ranking,
+    evaluate_retrieval,
+    knn_logits,
+    knn_probabilities,
+    nearest,
+    oracle_ranking,
+)
+
+QUERIES_AT_ONCE = 512  # a ranking is a table of queries by collection
+RANKINGS = ("cos", "cond", "oracle")
+
+
+def knn(trained: Trained) -> tuple[Metrics, Arrays]:
+    """Top-1 of the kNN classifier (Eq. 6) at the coarse and the fine level, and its k.
+
+    k is chosen on a part of the training set by the labels that the method was trained on. The fine accuracy of every
+    k is among the arrays, to look at.
+    """
+    k, _ = _chosen(trained, trained.train_features)
+    metrics: Metrics = {"knn_k": k}
+    for kind in ("coarse", "fine"):
+        metrics[f"{kind}_knn"] = _knn_top1(trained, trained.train_features, trained.test_features, kind, k)
+    ks = (1, 5, 10, 15, 20, 25, 30, 50)
+    by_k = [_knn_top1(trained, trained.train_features, trained.test_features, "fine", k) for k in ks]
+    return metrics, {"knn_ks": np.array(ks), "knn_fine_by_k": np.array(by_k)}
+
+
+def ranking(trained: Trained, each: int = 3, shown: int = 6) -> tuple[Metrics, Arrays]:
+    """Fine mAP and R@1 of the three rankings: by cosine (cos), conditioned (cond, Eq. 5), with the oracle (oracle).
+
+    The arrays hold the average precision of every query in each; pictures of the queries that conditioning raised most
+    (first) and lowered most (last); and for reliability the confidence of the coarse classifier behind it and whether
+    that is right. `conditioner_ece` is its expected calibration error over ten bins.
+    """
+    fine, collection = trained.test_labels("fine"), trained.train_labels("fine")
+    precision, hits = {name: [] for name in RANKINGS}, dict.fromkeys(RANKINGS, 0.0)
+    best = {name: [] for name in RANKINGS}
+    for rows, rankings in _rankings(trained):
+        for name, table in rankings.items():
+            report = evaluate_ranking(table, fine[rows], collection, ks=(1,))
+            precision[name].append(report.average_precision)
+            hits[name] += report.recall_zero_counted[1] * report.num_queries
+            best[name].append(table[:, :shown])
+    precision = {name: torch.cat(parts) for name, parts in precision.items()}
+    metrics = {f"{name}_map": 100 * float(values.nanmean()) for name, values in precision.items()}
+    metrics |= {f"{name}_r1": 100 * count / len(fine) for name, count in hits.items()}
+    arrays = {f"ap_{name}": values.numpy().astype(np.float16) for name, values in precision.items()}
+    arrays["query_fine"] = fine.numpy().astype(np.int16)
+
+    probability = _coarse_logits(trained).softmax(1)
+    confidence, guess = probability.max(1)
+    right = guess == trained.test_labels("coarse")
+    metrics["conditioner_top1"] = 100 * float(right.double().mean())
+    metrics["conditioner_ece"] = 100 * expected_calibration_error(confidence, right)
+    arrays |= {
+        "conditioner_confidence": confidence.numpy().astype(np.float16),
+        "conditioner_right": right.numpy(),
+    }
+
+    gain = (precision["cond"] - precision["cos"]).nan_to_num()
+    order = gain.argsort(descending=True, stable=True)
+    moved = torch.cat([order[:each], order[-each:]])
+    arrays |= {
+        "moved_queries": thumbnails(trained.data.test.pixels(moved)),
+        "moved_gain": 100 * gain[moved].numpy(),
+        "moved_names": np.array(trained.data.hierarchy.classes[trained.config.data.fine])[fine[moved].numpy()],
+    }
+    for name in ("cos", "cond"):
+        found = torch.cat(best[name])[moved]
+        pictures = thumbnails(trained.data.train.pixels(found.flatten()))
+        arrays[f"moved_{name}"] = pictures.reshape(*found.shape, *pictures.shape[1:])
+        arrays[f"moved_{name}_correct"] = (collection[found] == fine[moved, None]).numpy()
+    return metrics, arrays
+
+
+def trunk(trained: Trained) -> tuple[Metrics, Arrays]:
+    """Fine kNN top-1 and mAP by cosine of the trunk's features, below the projector where there is one."""
+    collection, query = trained.trunk_features
+    k, _ = _chosen(trained, collection)
+    report = evaluate_retrieval(query, trained.test_labels("fine"), collection, trained.train_labels("fine"), ks=(1,))
+    return {
+        "trunk_knn": _knn_top1(trained, collection, query, "fine", k),
+        "trunk_map": 100 * report.mean_average_precision,
+    }, {}
+
+
+def levels(trained: Trained) -> tuple[Metrics, Arrays]:
+    """kNN top-1 and mAP by cosine at every level of the hierarchy: knn_<level>, map_<level> (Tables 3 and 4)."""
+    k, _ = _chosen(trained, trained.train_features)
+    collection, query = trained.data.train, trained.data.test
+    metrics: Metrics = {}
+    for level in trained.data.hierarchy.levels:
+        if level == ROOT:
+            continue
+        labels = query.labels(level), collection.labels(level)
+        features = trained.test_features, trained.train_features
+        probability = knn_probabilities(*features, labels[1], k, num_classes=trained.data.hierarchy.num_classes(level))
+        report = evaluate_retrieval(features[0], labels[0], features[1], labels[1], ks=(1,))
+        metrics[f"knn_{level}"] = 100 * float((probability.argmax(1) == labels[0]).double().mean())
+        metrics[f"map_{level}"] = 100 * report.mean_average_precision
+    return metrics, {}
+
+
+def separation(trained: Trained, neighbours: int = 10, most: int = 5000) -> tuple[Metrics, Arrays]:
+    """How the fine classes lie in the test embedding, which a t-SNE can only show.
+
+    fine_silhouette: mean silhouette of the fine labels by cosine distance, from -1 to 1. fine_purity: mean part of the
+    `neighbours` nearest test images that have the image's fine label, in percent.
+    """
+    from sklearn.metrics import silhouette_score
+
+    x, fine = trained.test_features, trained.test_labels("fine")
+    rows = torch.linspace(0, len(x) - 1, min(most, len(x))).long()
+    x, fine = x[rows], fine[rows]
+    found = nearest(x, x, neighbours, exclude=torch.arange(len(x)))
+    same = (fine[found] == fine[:, None]).double()[found >= 0]
+    return {
+        "fine_silhouette": float(silhouette_score(x.numpy(), fine.numpy(), metric="cosine")),
+        "fine_purity": 100 * float(same.mean()),
+    }, {}
+
+
+def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = 10) -> float:
+    """Mean gap between confidence (n,) and accuracy (n,) bool over equal bins, weighted by their share; a fraction."""
+    which = (confidence.double() * bins).long().clamp(max=bins - 1)
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, confidence.double() - right.double())
+    return float(gap.abs().sum() / len(confidence))
+
+
+def _rankings(trained: Trained):
+    """Yields (rows, {"cos", "cond", "oracle": gallery rows (q, n)}) for chunks of queries."""
+    collection, coarse = trained.train_features, trained.train_labels("coarse")
+    logits = _coarse_logits(trained)
+    for start in range(0, len(trained.test_features), QUERIES_AT_ONCE):
+        rows = slice(start, start + QUERIES_AT_ONCE)
+        query = trained.test_features[rows]
+        yield (
+            rows,
+            {
+                "cos": cosine_ranking(query, collection),
+                "cond": conditional_ranking(query, collection, coarse, logits[rows]),
+                "oracle": oracle_ranking(query, collection, coarse, trained.test_labels("coarse")[rows]),
+            },
+        )
+
+
+def _coarse_logits(trained: Trained) -> Tensor:
+    """Coarse scores (Q, C) of the queries: the method's own classifier, else the kNN classifier over the collection."""
+    if getattr(trained.method, "logits", None):
+        return apply(trained.method, trained.method.logits, trained.data.test, trained.device)
+    temperature = getattr(trained.method, "temperature", 0.05)
+    features = trained.test_features, trained.train_features
+    return knn_logits(*features, trained.train_labels("coarse"), trained.num_classes("coarse"), temperature)
+
+
+def _chosen(trained: Trained, features: Tensor) -> tuple[int, dict[int, float]]:
+    """k of the kNN classifier, chosen by the labels that the method was trained on."""
+    kind = "fine" if trained.config.use_fine else "coarse"
+    return choose_k(features, trained.train_labels(kind), num_classes=trained.num_classes(kind))
+
+
+def _knn_top1(trained: Trained, collection: Tensor, query: Tensor, kind: str, k: int) -> float:
+    labels, classes = trained.train_labels(kind), trained.num_classes(kind)
+    probability = knn_probabilities(query, collection, labels, k, num_classes=classes)
+    return 100 * float((probability.argmax(1) == trained.test_labels(kind)).double().mean())

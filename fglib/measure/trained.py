@@ -1,0 +1,55 @@
+"""A trained method with its data, as every measure takes it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from fglib.config import RunConfig
+from fglib.data.images import DataSet
+from fglib.inference import apply, embed
+from fglib.methods import Method
+
+Metrics, Arrays = dict[str, float], dict[str, np.ndarray]
+
+
+@dataclass
+class Trained:
+    """A trained method with its data; features are computed once and shared by the measures."""
+
+    method: Method
+    data: DataSet
+    config: RunConfig
+    device: str = "cpu"
+
+    @cached_property
+    def test_features(self) -> Tensor:
+        """Retrieval features (n, d) of the test set."""
+        return embed(self.method, self.data.test, self.device)
+
+    @cached_property
+    def train_features(self) -> Tensor:
+        """Retrieval features (n, d) of the training set, which is the collection that Grafit searches."""
+        return embed(self.method, self.data.train, self.device)
+
+    @cached_property
+    def trunk_features(self) -> tuple[Tensor, Tensor]:
+        """Trunk features of the training and the test set; the retrieval features where nothing stands on the trunk."""
+        if not hasattr(self.method, "projector"):
+            return self.train_features, self.test_features
+        return tuple(
+            apply(self.method, self.method.trunk, part, self.device) for part in (self.data.train, self.data.test)
+        )
+
+    def train_labels(self, kind: str) -> Tensor:
+        """Labels (n,) of the training set at the level that is `coarse` or `fine` in this configuration."""
+        return self.data.train.labels(getattr(self.config.data, kind))
+
+    def num_classes(self, kind: str) -> int:
+        """Number of classes of that level."""
+        return self.data.hierarchy.num_classes(getattr(self.config.data, kind))
+
+    def test_labels(self, kind: str) -> Tensor:
+        """Labels (n,) of the test set at the level that is `coarse` or `fine` in this configuration."""
+        return self.data.test.labels(getattr(self.config.data, kind))

@@ -1,0 +1,71 @@
+"""What a caller may pass: embeddings, labels and numbers, checked and brought to one form."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def unit_pair(
+    query: Tensor, gallery: Tensor, exclude: Tensor | None = None, name: str = "gallery"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit vectors and the rows to leave out, -1 for none, checked against each other."""
+    query, gallery = unit(query, "query"), unit(gallery, name)
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(f"{name} has shape {tuple(gallery.shape)}, query {tuple(query.shape)}: dimensions differ")
+    if exclude is None:
+        return query, gallery, torch.full((len(query),), -1, device=query.device)
+    exclude = integers(exclude, query, "exclude", "query")
+    if int(exclude.min()) < -1 or int(exclude.max()) >= len(gallery):
+        raise ValueError(
+            f"exclude runs from {int(exclude.min())} to {int(exclude.max())}, must be -1 or a row of {name}, "
+            f"which has shape {tuple(gallery.shape)}"
+        )
+    return query, gallery, exclude
+
+
+def unit(embeddings: Tensor, name: str) -> Tensor:
+    """(n, d) float32 of unit length. ValueError naming the first row that is zero or not finite."""
+    if embeddings.ndim != 2 or len(embeddings) == 0 or not embeddings.is_floating_point():
+        shape = tuple(embeddings.shape)
+        raise ValueError(f"{name} has shape {shape} and type {embeddings.dtype}, must be (rows, d) floats")
+    # Divided by the largest entry first, the square of a very large or small embedding stays in range.
+    largest = embeddings.abs().amax(1, keepdim=True)
+    for bad, what in ((~largest.isfinite(), "is not finite"), (largest == 0, "has zero length")):
+        if bad.any():
+            raise ValueError(f"row {int(bad.flatten().nonzero()[0])} of {name} {what}: it has no cosine")
+    return F.normalize((embeddings / largest).float(), dim=1)
+
+
+def integers(values: Tensor | None, rows: Tensor, name: str, of: str) -> Tensor:
+    """(rows,) int64 on the device of `rows`, the tensor called `of`. ValueError for another shape or type."""
+    if values is None:
+        raise ValueError(f"{name} is missing: {of} has shape {tuple(rows.shape)}")
+    values = torch.as_tensor(values, device=rows.device)
+    if values.shape != rows.shape[:1]:
+        raise ValueError(f"{name} has shape {tuple(values.shape)}, {of} {tuple(rows.shape)}: one entry per row")
+    if values.is_floating_point() or values.is_complex():
+        raise ValueError(f"{name} has type {values.dtype}, must hold integers; its shape is {tuple(values.shape)}")
+    return values.long()
+
+
+def class_labels(values: Tensor | None, rows: Tensor, name: str, of: str, num_classes: int) -> Tensor:
+    """`integers` from 0 to num_classes - 1. ValueError for any other."""
+    values = integers(values, rows, name, of)
+    if int(values.min()) < 0 or int(values.max()) >= num_classes:
+        raise ValueError(
+            f"{name} has shape {tuple(values.shape)} and runs from {int(values.min())} to {int(values.max())}, "
+            f"must be classes from 0 to {num_classes - 1}"
+        )
+    return values
+
+
+def check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}, must be an integer of at least 1")
+
+
+def check_counts(name: str, values: Sequence[int]) -> None:
+    if not values or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in values):
+        raise ValueError(f"{name} is {values!r}, must be integers of at least 1")

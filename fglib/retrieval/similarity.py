@@ -1,0 +1,90 @@
+"""Cosines and their order: the part that all rankings share.
+
+Similarities are compared in float32 and equal ones go by ascending gallery row. Queries are taken in chunks, so that
+no table of all pairs is ever held.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_BYTES = 256 * 2**20
+_BLOCK = 64  # neighbouring gallery rows of which only the best is looked at first
+_BYTES_PER_PAIR = 64  # what one query-gallery pair takes at most while it is ranked and scored
+_TILE = 16  # queries go into the product in multiples of this
+_COLUMN = 0xFFFFFFFF  # the lower half of a packed integer
+
+
+def similarities(query: Tensor, gallery: Tensor, exclude: Tensor, chunk_bytes: int) -> Iterator[tuple[slice, Tensor]]:
+    """For each chunk of queries its rows and its cosines, (q, n) and padded to whole blocks with minus infinity.
+
+    query (Q, d) and gallery (n, d) have unit length; exclude (Q,) is the gallery row to leave out, -1 for none: minus
+    infinity as well. Blocks are what `rank_first` wants; of a full ranking the n first columns hold the items.
+    """
+    padded = _pad(gallery, _BLOCK)
+    for rows in chunks(query, padded, chunk_bytes):
+        yield rows, _similarity(query[rows], padded, len(gallery), exclude[rows])
+
+
+def chunks(query: Tensor, gallery: Tensor, chunk_bytes: int) -> Iterator[slice]:
+    """Slices of queries whose pairs with the gallery fit in `chunk_bytes`, of one query at least."""
+    size = max(1, chunk_bytes // (_BYTES_PER_PAIR * len(gallery)))
+    return (slice(start, start + size) for start in range(0, len(query), size))
+
+
+def rank(similarity: Tensor) -> Tensor:
+    """Columns from the most similar to the least, equal ones in ascending order. Overwrites its argument.
+
+    A float and its column are packed into one integer, so that a single sort of integers settles value and tie.
+    """
+    packed = _pack(similarity, torch.arange(similarity.shape[1], device=similarity.device))
+    return packed.sort(dim=1).values.bitwise_and_(_COLUMN)
+
+
+def rank_first(similarity: Tensor, k: int) -> Tensor:
+    """The k first columns of `rank`, or all, without ranking the rest.
+
+    The k best items lie in the k blocks of neighbouring columns whose best items are best, blocks with equal best
+    items taken in ascending order. So it takes a maximum over each block and two short sorts.
+    """
+    best = similarity.view(len(similarity), -1, _BLOCK).amax(2)  # (q, blocks)
+    block = _top(best, torch.arange(best.shape[1], device=best.device), k)
+    columns = (block[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=block.device)).flatten(1)
+    return _top(similarity.gather(1, columns), columns, k)
+
+
+def _similarity(query: Tensor, gallery: Tensor, n: int, exclude: Tensor) -> Tensor:
+    """(q, len(gallery)) cosines of unit vectors; the columns from n on and the items to leave out are minus infinity.
+
+    BLAS adds the last few rows and columns of a product in another order than the rest, so that equal items would
+    differ in the last bit there, and a result would depend on the chunk. Rows of zeros keep all items off the edge.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        similarity = (_pad(query, _TILE) @ gallery.T)[: len(query)]
+    similarity[:, n:] = -torch.inf
+    rows = (exclude >= 0).nonzero().squeeze(1)
+    similarity[rows, exclude[rows]] = -torch.inf
+    return similarity
+
+
+def _pad(values: Tensor, multiple: int) -> Tensor:
+    """Rows of zeros up to the next multiple."""
+    return F.pad(values, (0, 0, 0, -len(values) % multiple))
+
+
+def _top(similarity: Tensor, columns: Tensor, k: int) -> Tensor:
+    """The k columns of highest similarity, or all, equal ones in ascending order. Overwrites `similarity`."""
+    packed = _pack(similarity, columns)
+    return packed.topk(min(k, packed.shape[1]), largest=False).values.bitwise_and_(_COLUMN)
+
+
+def _pack(similarity: Tensor, columns: Tensor) -> Tensor:
+    """int64 that ascend as similarity descends, and with the column where similarities are equal.
+
+    The bits of a float, read as an integer, ascend with the float when it is positive and descend when it is negative.
+    """
+    bits = similarity.add_(0.0).view(torch.int32)  # -0.0 becomes 0.0: they are equal
+    packed = (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits).bitwise_not_().long()
+    return packed.bitwise_left_shift_(32).bitwise_or_(columns)
