@@ -1,11 +1,13 @@
 """Fine-grained image representations from coarse labels.
 
     fglib.losses      losses as pure functions, one file per paper
-    fglib.models      trunks
+    fglib.models      trunks, heads, moving averages
     fglib.methods     trunk, heads and loss wired as a paper draws them
+    fglib.memory      memory bank: one embedding per training image
     fglib.data        levels of labels, named sets, your own folders, augmentation
     fglib.train       fit(): one visible loop
-    fglib.retrieval   rankings, Recall@k, mAP
+    fglib.retrieval   rankings, Recall@k, mAP, kNN classification
+    fglib.measure     what a record holds
     fglib.explain     attention maps and attributions
     fglib.theory      propositions and bounds that can be computed
     fglib.costs       multiply-adds

@@ -30,6 +30,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")]
 DataDir = Annotated[str | None, typer.Option(help="Folder of the data sets; default $FGLIB_DATA or ~/.cache/fglib.")]
 
 
+SHOWN = ("fine_r1", "fine_map", "fine_knn", "cos_map", "cond_map", "coarse_top1")  # metrics that `train` prints
+
+
 def main() -> None:
     """Entry point: turns errors that a user can mend into one sentence and an exit code."""
     # read by CUDA when its first kernel starts; without it cuBLAS sums in any order
@@ -158,7 +161,7 @@ def train(
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
-        shown = {k: v for k, v in (row["metrics"] or {}).items() if k in ("fine_r1", "fine_map", "coarse_top1")}
+        shown = {k: v for k, v in (row["metrics"] or {}).items() if k in SHOWN}
         text = "  ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
         print(f"{'recorded' if row['recorded'] else 'missing '}  {row['run']}  {text}".rstrip())
 

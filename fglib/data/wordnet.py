@@ -1,8 +1,8 @@
 """A coarse level for classes of WordNet, as ImageNet's are: a cut through the tree above them.
 
-The cut goes from the top: the root is replaced by its children, then again and again the node with most classes
-below it, until there are enough nodes. Huh et al. (arXiv 1608.08614) cut WordNet from the top into 127 coarse classes;
-their list is fixed and this cut is not it, as the order of the splits and the choice among several parents are ours.
+The cut goes from the top: the root is replaced by its children, then again and again the node with most classes at
+or below it, until there are enough nodes. Huh et al. (arXiv 1608.08614) group ImageNet's classes under 127 nodes of
+WordNet; this cut is not their list, as the order of the splits and the choice among several parents are ours.
 """
 
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ def coarse_cut(tree: dict[str, str | None], classes: Sequence[str], num_groups: 
 
     tree: {node: parent}; it must hold all classes, of which there must be at least `num_groups`.
     The last split may bring more nodes than were missing. A class that others lie under becomes a node of its own
-    when it is split. Of nodes with equally many classes below them the first by name is split.
+    when it is split. Of nodes with equally many classes the first by name is split.
     """
     paths = {name: _from_root(tree, name) for name in classes}
     groups: dict[str, list[str]] = {}
     for name, path in paths.items():
         groups.setdefault(path[0], []).append(name)
     while len(groups) < num_groups:
-        node = max(sorted(groups), key=lambda node: sum(name != node for name in groups[node]))
+        node = max(sorted(groups), key=lambda node: len(groups[node]))
         members = groups.pop(node)
         for name in members:
             path = paths[name]

@@ -5,8 +5,8 @@ With g_i the embedding of image i, m_j the memory's embedding of image j and s_i
     Eq. 1     loss = - mean over the ordered pairs of views a != b of  cos(q(g_a), target g_b)
     Eq. 2-3   loss_i = -log sum_{j of the class of i, j != i} p_ij,   p_i = softmax of s_i over all j != i
 
-The second is log(1 + exp(logsumexp over the negatives - logsumexp over the positives)), each with its own maximum. For a
-hard image at a small sigma the sum of the p_ij is zero in floating point, and its logarithm would lose the image that
+The second is log(1 + exp(logsumexp over the negatives - logsumexp over the positives)), each with its own maximum. For
+a hard image at a small sigma the sum of the p_ij is zero in floating point, and its logarithm would lose the image that
 matters most; for an easy image this form keeps the digits that 1 - p loses.
 
 Sizes: B images in the batch, n images in the training set, d dimensions, T views.
@@ -77,10 +77,11 @@ def instance_loss(predictions: Tensor, targets: Tensor, reduction: str = "mean")
     reduction="none". ValueError for shapes that do not fit, for fewer than two views and, on the CPU, for zero length.
     """
     check_reduction(reduction)
-    if predictions.ndim != 3 or not predictions.is_floating_point() or predictions.shape != targets.shape:
+    floats = predictions.is_floating_point() and targets.is_floating_point()
+    if not floats or predictions.ndim != 3 or predictions.numel() == 0 or predictions.shape != targets.shape:
         raise ValueError(
-            f"predictions have shape {shape(predictions)} and type {predictions.dtype}, targets {shape(targets)}: both "
-            "must be (T, B, d) floats"
+            f"predictions have shape {shape(predictions)} and type {predictions.dtype}, targets {shape(targets)} and "
+            f"{targets.dtype}: both must be (T, B, d) floats"
         )
     views = len(predictions)
     if views < 2:
