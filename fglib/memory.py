@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fglib.losses.checks import check_slots, shape, unit_vectors
+from fglib.losses.checks import check_integers, check_slots, shape, unit_vectors
 
 
 class MemoryBank(nn.Module):
@@ -40,7 +40,9 @@ class MemoryBank(nn.Module):
             raise ValueError(
                 f"embeddings have shape {shape(embeddings)}, index {shape(index)} and the bank {shape(self.vectors)}"
             )
+        check_integers("index", index)
         if index.device.type == "cpu":
             check_slots(index, len(self.vectors), "the bank")
+        index = index.long()  # torch takes eight bits without a sign for a mask
         new = torch.lerp(unit_vectors("embeddings", embeddings.float()), self.vectors[index], self.momentum)
         self.vectors[index] = unit_vectors("updates", new) if self.renormalize else new

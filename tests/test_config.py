@@ -71,12 +71,16 @@ def test_merge_replaces_a_section_that_changes_its_name():
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yml")), ids=lambda p: p.stem)
 def test_experiments_of_the_book_resolve_and_hide_the_fine_labels(path):
     experiment = load_experiment(path)
-    assert "smoke" in experiment.presets and "cpu" in experiment.presets
+    # an experiment on sets too large for a laptop may have the paper's preset alone
+    assert set(experiment.presets) == {"paper"} or len({"smoke", "cpu", "paper"} & set(experiment.presets)) > 1
     for variant in experiment.variants:
         for preset in experiment.presets:
             config = experiment.resolve(variant, preset, seed=3)
             assert config.seed == 3
-            assert config.use_fine == (variant == "fine")
+            # what is taught the fine classes says so in its name
+            taught = config.use_fine or config.data.coarse == config.data.fine
+            named = variant == "fine" or variant.endswith(("_fine", f"_{config.data.fine}"))
+            assert taught == (named or config.method.name == "transfer")
     assert (path.parent.parent / f"{experiment.chapter}.ipynb").is_file()
 
 

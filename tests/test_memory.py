@@ -56,10 +56,11 @@ def test_the_default_is_half_and_half_at_unit_length():
         torch.testing.assert_close(bank.vectors[2], torch.tensor([0.5**0.5, 0.5**0.5, 0.0]) * length)
 
 
-def test_slots_outside_the_batch_keep_every_bit(embeddings):
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.uint8])
+def test_slots_outside_the_batch_keep_every_bit(embeddings, kind):
     bank = filled(embeddings)
     before = bank.vectors.clone()
-    bank.update(torch.tensor([6, 1], dtype=torch.int32), torch.randn(2, DIM).half())
+    bank.update(torch.tensor([6, 1], dtype=kind), torch.randn(2, DIM).half())
     assert torch.equal(bank.vectors[[0, 2, 3, 4, 5]], before[[0, 2, 3, 4, 5]])
     assert (bank.vectors[[1, 6]] != before[[1, 6]]).any(1).all()
 

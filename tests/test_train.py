@@ -13,10 +13,11 @@ import pytest
 import torch
 from tiny import dataset, ready
 
-from fglib.config import AugmentConfig
+from fglib.config import AugmentConfig, MethodConfig
 from fglib.errors import ConfigError, HiddenLabelsError, TrainingError
 from fglib.methods import METHODS, Batch
-from fglib.session import start
+from fglib.models import build_trunk
+from fglib.session import start, training_view
 from fglib.train import fit
 
 HERE = Path(__file__).parent
@@ -26,12 +27,58 @@ def weights(method):
     return torch.cat([t.flatten().float() for t in method.state_dict().values()])
 
 
+def ready_for(name, **changes):
+    """`ready` with what some methods ask for besides: two views, and the trunk of another run."""
+    _, _, config = ready("fine" if name == "fine" else "base", **changes)
+    config = dataclasses.replace(config, method=MethodConfig(name), augment=AugmentConfig(views=2))
+    data = dataset()
+    return start(config, data, build_trunk(config.model)), training_view(config, data), config
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss(name):
-    method, train, config = ready(name, epochs=30, lr=0.2)
-    progress, finished = fit(method, train, dataclasses.replace(config, augment=AugmentConfig()))
+    method, train, config = ready_for(name, epochs=30, lr=0.2)
+    progress, finished = fit(method, train, config)
     assert finished and len(progress.history) == 30
-    assert progress.history[-1]["total"] < 0.8 * progress.history[0]["total"]
+    first, last = progress.history[0]["total"], progress.history[-1]["total"]
+    assert last < first - 0.2 * abs(first)
+
+
+def test_the_hooks_around_the_loop_are_called_once_each_with_all_images_in_order(tmp_path):
+    method, train, config = ready(epochs=2)
+    path, calls = tmp_path / "run.safetensors", []
+
+    def hook(name):
+        def call(over_images):
+            means = over_images(lambda images: calls.append((name, method.training)) or images.mean((1, 2, 3)))
+            expected = train.images.float().mean((1, 2, 3)) / 255
+            torch.testing.assert_close(means, expected)
+            assert method.training
+
+        return call
+
+    method.before_training, method.after_training = hook("before"), hook("after")
+    original = method.after_step
+    method.after_step = lambda batch: calls.append(("step", method.training)) or original(batch)
+    fit(method, train, config, checkpoint=path)
+    assert calls == [("before", False), *[("step", True)] * 6, ("after", False)]
+
+    calls.clear()  # a training that goes on has begun already; what is made at the end is made again
+    second, *_ = ready(epochs=2)
+    second.before_training, second.after_training = hook("before"), hook("after")
+    method = second
+    fit(second, train, config, checkpoint=path)
+    assert calls == [("after", False)]
+
+
+def test_a_batch_knows_how_much_of_the_training_is_done(tmp_path):
+    path, seen = tmp_path / "run.safetensors", []
+    while len(seen) < 9:  # one step at a time: a training that goes on counts from its start
+        method, train, config = ready()
+        original = method.loss
+        method.loss = lambda batch, original=original: seen.append(batch.progress) or original(batch)
+        fit(method, train, config, checkpoint=path, deadline=time.monotonic() - 1)
+    assert seen == pytest.approx([step / 9 for step in range(9)])
 
 
 def test_the_seed_fixes_every_bit_and_another_seed_does_not():
@@ -146,7 +193,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_parts_and_advice(tmp_path):
 
 def test_hidden_labels_stay_hidden_from_every_coarse_trained_method():
     for name in METHODS:
-        method, train, _ = ready(name)
+        _, train, _ = ready_for(name)
         if name == "fine":
             continue
         assert train.visible == ("big",)

@@ -24,7 +24,7 @@ from fglib.retrieval import (
     oracle_ranking,
 )
 
-QUERIES_AT_ONCE = 512  # a ranking is a table of queries by collection
+QUERIES_AT_ONCE = 256  # a ranking is a table of queries by collection
 RANKINGS = ("cos", "cond", "oracle")
 
 
@@ -51,14 +51,15 @@ def ranking(trained: Trained, each: int = 3, shown: int = 6) -> tuple[Metrics, A
     that is right. `conditioner_ece` is its expected calibration error over ten bins.
     """
     fine, collection = trained.test_labels("fine"), trained.train_labels("fine")
+    there = collection.to(trained.device)
     precision, hits = {name: [] for name in RANKINGS}, dict.fromkeys(RANKINGS, 0.0)
     best = {name: [] for name in RANKINGS}
     for rows, rankings in _rankings(trained):
         for name, table in rankings.items():
-            report = evaluate_ranking(table, fine[rows], collection, ks=(1,))
-            precision[name].append(report.average_precision)
+            report = evaluate_ranking(table, fine[rows].to(trained.device), there, ks=(1,))
+            precision[name].append(report.average_precision.cpu())
             hits[name] += report.recall_zero_counted[1] * report.num_queries
-            best[name].append(table[:, :shown])
+            best[name].append(table[:, :shown].cpu())
     precision = {name: torch.cat(parts) for name, parts in precision.items()}
     metrics = {f"{name}_map": 100 * float(values.nanmean()) for name, values in precision.items()}
     metrics |= {f"{name}_r1": 100 * count / len(fine) for name, count in hits.items()}
@@ -95,27 +96,21 @@ def trunk(trained: Trained) -> tuple[Metrics, Arrays]:
     """Fine kNN top-1 and mAP by cosine of the trunk's features, below the projector where there is one."""
     collection, query = trained.trunk_features
     k, _ = _chosen(trained, collection)
-    report = evaluate_retrieval(query, trained.test_labels("fine"), collection, trained.train_labels("fine"), ks=(1,))
     return {
         "trunk_knn": _knn_top1(trained, collection, query, "fine", k),
-        "trunk_map": 100 * report.mean_average_precision,
+        "trunk_map": _mean_average_precision(trained, collection, query, trained.config.data.fine),
     }, {}
 
 
 def levels(trained: Trained) -> tuple[Metrics, Arrays]:
     """kNN top-1 and mAP by cosine at every level of the hierarchy: knn_<level>, map_<level> (Tables 3 and 4)."""
     k, _ = _chosen(trained, trained.train_features)
-    collection, query = trained.data.train, trained.data.test
+    features = trained.train_features, trained.test_features
     metrics: Metrics = {}
     for level in trained.data.hierarchy.levels:
-        if level == ROOT:
-            continue
-        labels = query.labels(level), collection.labels(level)
-        features = trained.test_features, trained.train_features
-        probability = knn_probabilities(*features, labels[1], k, num_classes=trained.data.hierarchy.num_classes(level))
-        report = evaluate_retrieval(features[0], labels[0], features[1], labels[1], ks=(1,))
-        metrics[f"knn_{level}"] = 100 * float((probability.argmax(1) == labels[0]).double().mean())
-        metrics[f"map_{level}"] = 100 * report.mean_average_precision
+        if level != ROOT:
+            metrics[f"knn_{level}"] = _knn_top1_at(trained, *features, level, k)
+            metrics[f"map_{level}"] = _mean_average_precision(trained, *features, level)
     return metrics, {}
 
 
@@ -146,18 +141,18 @@ def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = 10
 
 
 def _rankings(trained: Trained):
-    """Yields (rows, {"cos", "cond", "oracle": gallery rows (q, n)}) for chunks of queries."""
-    collection, coarse = trained.train_features, trained.train_labels("coarse")
-    logits = _coarse_logits(trained)
-    for start in range(0, len(trained.test_features), QUERIES_AT_ONCE):
+    """Yields (rows, {"cos", "cond", "oracle": gallery rows (q, n)}) for chunks of queries, on the device."""
+    collection, coarse = (x.to(trained.device) for x in (trained.train_features, trained.train_labels("coarse")))
+    queries, labels = (x.to(trained.device) for x in (trained.test_features, trained.test_labels("coarse")))
+    logits = _coarse_logits(trained).to(trained.device)
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
         rows = slice(start, start + QUERIES_AT_ONCE)
-        query = trained.test_features[rows]
         yield (
             rows,
             {
-                "cos": cosine_ranking(query, collection),
-                "cond": conditional_ranking(query, collection, coarse, logits[rows]),
-                "oracle": oracle_ranking(query, collection, coarse, trained.test_labels("coarse")[rows]),
+                "cos": cosine_ranking(queries[rows], collection),
+                "cond": conditional_ranking(queries[rows], collection, coarse, logits[rows]),
+                "oracle": oracle_ranking(queries[rows], collection, coarse, labels[rows]),
             },
         )
 
@@ -167,17 +162,31 @@ def _coarse_logits(trained: Trained) -> Tensor:
     if getattr(trained.method, "logits", None):
         return apply(trained.method, trained.method.logits, trained.data.test, trained.device)
     temperature = getattr(trained.method, "temperature", 0.05)
-    features = trained.test_features, trained.train_features
-    return knn_logits(*features, trained.train_labels("coarse"), trained.num_classes("coarse"), temperature)
+    parts = trained.test_features, trained.train_features, trained.train_labels("coarse")
+    parts = (x.to(trained.device) for x in parts)
+    return knn_logits(*parts, trained.num_classes("coarse"), temperature).cpu()
 
 
 def _chosen(trained: Trained, features: Tensor) -> tuple[int, dict[int, float]]:
     """k of the kNN classifier, chosen by the labels that the method was trained on."""
     kind = "fine" if trained.config.use_fine else "coarse"
-    return choose_k(features, trained.train_labels(kind), num_classes=trained.num_classes(kind))
+    features, labels = features.to(trained.device), trained.train_labels(kind).to(trained.device)
+    return choose_k(features, labels, num_classes=trained.num_classes(kind))
 
 
 def _knn_top1(trained: Trained, collection: Tensor, query: Tensor, kind: str, k: int) -> float:
-    labels, classes = trained.train_labels(kind), trained.num_classes(kind)
-    probability = knn_probabilities(query, collection, labels, k, num_classes=classes)
-    return 100 * float((probability.argmax(1) == trained.test_labels(kind)).double().mean())
+    return _knn_top1_at(trained, collection, query, getattr(trained.config.data, kind), k)
+
+
+def _knn_top1_at(trained: Trained, collection: Tensor, query: Tensor, level: str, k: int) -> float:
+    """Percent of the test images that the kNN classifier puts into their class of a level."""
+    classes, labels = trained.data.hierarchy.num_classes(level), trained.data.train.labels(level)
+    parts = (x.to(trained.device) for x in (query, collection, labels))
+    guess = knn_probabilities(*parts, k, num_classes=classes).argmax(1).cpu()
+    return 100 * float((guess == trained.data.test.labels(level)).double().mean())
+
+
+def _mean_average_precision(trained: Trained, collection: Tensor, query: Tensor, level: str) -> float:
+    """Percent, by cosine, at a level."""
+    parts = query, trained.data.test.labels(level), collection, trained.data.train.labels(level)
+    return 100 * evaluate_retrieval(*(x.to(trained.device) for x in parts), ks=(1,)).mean_average_precision

@@ -46,9 +46,12 @@ def build_method(config: RunConfig, task: Task) -> Method:
             f"method '{config.method.name}' trains on the fine labels ('{config.data.fine}'), which the "
             "configuration hides; set `use_fine: true` if that is what you want"
         )
+    trunk = build_trunk(config.model)
     try:
-        return method(build_trunk(config.model), task, **config.method.options)
-    except TypeError as e:
+        return method(trunk, task, **config.method.options)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as e:
         raise ConfigError(f"method.options of '{config.method.name}': {e}") from e
 
 

@@ -104,7 +104,9 @@ class SNCA(Method):
         momentum: float = 0.5,
     ) -> None:
         super().__init__(trunk)
-        self.dim, self.temperature = dim or self.default_dim, temperature
+        self.dim, self.temperature = self.default_dim if dim is None else dim, temperature
+        if self.dim < 1 or not temperature > 0:
+            raise ConfigError(f"dim is {dim} and temperature {temperature}: both must be positive")
         self.projector = self.make_projector(trunk.dim, self.dim)  # P
         self.memory = MemoryBank(task.num_images, self.dim, renormalize, momentum)
         self.register_buffer("labels", task.coarse.clone(), persistent=False)
@@ -228,6 +230,10 @@ class InstanceBranch(nn.Module):
         if not 0 <= tau <= 1:
             raise ConfigError(f"tau is {tau}, must be in [0, 1]")
         self.target = copy.deepcopy(online).requires_grad_(False)
+        for module in self.target.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                # it normalizes by the batch in training, and its statistics move with the average and not by themselves
+                module.track_running_stats = False
         self.predictor = mlp(dim, dim, 4 * dim)
         self.tau = tau
 

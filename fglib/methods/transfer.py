@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.errors import unknown
+from fglib.errors import ConfigError, unknown
 from fglib.methods.protocol import Batch, Method, Task
 from fglib.models import Trunk
 from fglib.models.heads import mlp_classifier
@@ -25,7 +25,12 @@ class Transfer(Method):
         if classifier not in CLASSIFIERS:
             raise unknown("classifier", classifier, CLASSIFIERS)
         if task.pretrained is not None:
-            trunk.load_state_dict(task.pretrained.state_dict())
+            try:
+                trunk.load_state_dict(task.pretrained.state_dict())
+            except RuntimeError as e:
+                raise ConfigError(
+                    "the trunk of the run that `start` names is another network: give both runs the same `model`"
+                ) from e
         self.classifier = CLASSIFIERS[classifier](trunk.dim, task.num_coarse)
         self.frozen = freeze
         trunk.requires_grad_(not freeze)
