@@ -28,6 +28,7 @@ COLOURS = {
     "ce_inst": "#8C6D31",
     "baseline_fine": "#003B5C",
     "grafit_fine": "#7A3600",
+    "scratch": "#7F7F7F",
 }
 MARKERS = {"cifar100": "o", "omniglot": "s", "cub50": "^", "patches": "D", "digits": "v", "pets": "P", "sop": "X"}
 RIGHT, WRONG = "#009E73", "#D55E00"

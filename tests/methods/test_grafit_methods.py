@@ -340,7 +340,7 @@ class Teacher(nn.Module):
         assert not self.training
         rows = torch.arange(self.calls, self.calls + len(images))
         self.calls += len(images)
-        return F.one_hot(self.group[rows], 3) * (1.0 + rows[:, None]) + 0.01
+        return (F.one_hot(self.group[rows], 3) + 0.01) * 10.0 ** (rows[:, None] % 3)
 
 
 def clusterfit(teacher, clusters=3):
