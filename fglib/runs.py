@@ -158,7 +158,12 @@ def _settle_start(config: RunConfig, preset: str) -> RunConfig:
     if config.start is None:
         return config
     config = replace(config, start=replace(config.start, preset=preset))
-    return replace(config, start=replace(config.start, key=start_of(config).config.key()))
+    try:
+        return replace(config, start=replace(config.start, key=start_of(config).config.key()))
+    except RecursionError:
+        raise ConfigError(
+            f"`start` leads from {config.start.experiment} ({config.start.variant}) back to itself; name another run"
+        ) from None
 
 
 def recorded(experiment: str | Experiment, variants: Sequence[str] | None = None) -> Results:

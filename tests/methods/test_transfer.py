@@ -254,3 +254,9 @@ def test_the_level_everything_is_made_where_the_data_lack_it(grid):
     assert view.visible == (ROOT,)
     progress, finished = fit(start(config, data), view, config)
     assert finished and progress.history[-1]["total"] == 0  # one class: nothing to tell apart
+
+
+def test_a_start_that_leads_back_to_itself_is_named(grid):
+    experiment = grid(teacher={"start": {"experiment": grid(), "variant": "probe"}})
+    with pytest.raises(ConfigError, match="`start` leads from .*grid.yml .* back to itself"):
+        plan(experiment, "probe")
