@@ -4,6 +4,7 @@ Every function returns an object that a notebook displays; none prints a number 
 """
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Sequence
 from html import escape
@@ -13,7 +14,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from fglib.experiments import Experiment, load_experiment
-from fglib.paths import experiment_path
+from fglib.paths import experiment_path, results_dir
 from fglib.plots import LABELS
 from fglib.runs import Results
 
@@ -103,6 +104,23 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
         "preset": f"{preset}: {experiment.preset(preset).hardware}",
     }
     return pd.DataFrame({"setting": rows})
+
+
+def benchmark(name: str) -> list[pd.DataFrame | Markdown]:
+    """Times, ratios and circumstances of a script of `benchmarks/`, for `display(*...)`; how to run it otherwise."""
+    path = results_dir() / "benchmarks" / f"{name}.json"
+    if not path.is_file():
+        command = f"python benchmarks/{name}.py --out book/results/benchmarks/{name}.json"
+        return [Markdown(f"> **Not run.** No record of the benchmark yet; on an idle machine: `{command}`")]
+    record = json.loads(path.read_text())
+    pieces = {piece: f"{1000 * seconds:.1f}" for piece, seconds in record["seconds"].items()}
+    ratios = {label: f"{ratio:.1%}" for label, ratio in record["ratio"].items()}
+    work = ", ".join(f"{key} {value:,}" for key, value in record["work"].items())
+    return [
+        pd.DataFrame({"milliseconds": pieces}),
+        pd.DataFrame({"ratio of times": ratios}),
+        Markdown(f"Measured with {work}; {record['threads']} threads, torch {record['torch']}, {record['date']}."),
+    ]
 
 
 def source(*functions: Callable) -> Markdown:

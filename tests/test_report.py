@@ -1,5 +1,7 @@
 """What chapters print: means and spreads as recorded, the command where nothing is recorded."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,16 @@ def test_summary_reads_the_experiment_and_source_the_library(results):
 def test_verdicts_come_from_the_ledger():
     html = report.verdicts("patterns.prop2.instances-do-not-suffice").data
     assert "Proposition 2" in html and html.count("<li>") == 1
+
+
+def test_a_benchmark_is_shown_from_its_record_or_says_how_to_make_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path))
+    (notice,) = report.benchmark("ema")
+    assert "python benchmarks/ema.py --out book/results/benchmarks/ema.json" in notice.data
+    (tmp_path / "benchmarks").mkdir()
+    record = {"seconds": {"step": 2.0}, "ratio": {"average / step": 0.012}, "work": {"batch": 1024}}
+    text = json.dumps(record | {"threads": 2, "torch": "2.11", "date": "2026-01-02"})
+    (tmp_path / "benchmarks/ema.json").write_text(text)
+    seconds, ratio, note = report.benchmark("ema")
+    assert seconds.loc["step"].tolist() == ["2000.0"] and ratio.loc["average / step"].tolist() == ["1.2%"]
+    assert "batch 1,024; 2 threads, torch 2.11, 2026-01-02" in note.data
