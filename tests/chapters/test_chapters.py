@@ -14,11 +14,17 @@ from fglib.paths import BOOK
 CHAPTERS = sorted(p for p in BOOK.glob("*.ipynb") if re.match(r"\d\d_", p.name))
 
 
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """One folder for all chapters: what one has trained, the next one loads, as on a reader's machine."""
+    return tmp_path_factory.mktemp("records")
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
-def test_chapter_runs_in_the_smoke_preset(path, tmp_path):
+def test_chapter_runs_in_the_smoke_preset(path, tmp_path, records):
     env = os.environ | {
-        "FGLIB_RESULTS": str(tmp_path / "results"),
-        "FGLIB_CHECKPOINTS": str(tmp_path / "checkpoints"),
+        "FGLIB_RESULTS": str(records / "results"),
+        "FGLIB_CHECKPOINTS": str(records / "checkpoints"),
         "FGLIB_DATA": str(tmp_path / "none"),
         "MPLBACKEND": "agg",
     }
