@@ -10,7 +10,8 @@ import argparse
 import torch
 from record import interleaved, report
 
-from fglib.retrieval import CHUNK_BYTES, _chunks, evaluate_retrieval
+from fglib.retrieval import CHUNK_BYTES, evaluate_retrieval
+from fglib.retrieval.similarity import chunks
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     chunk_bytes = args.chunk_mb * 2**20
 
     def product() -> None:
-        for rows in _chunks(query, gallery, chunk_bytes):
+        for rows in chunks(query, gallery, chunk_bytes):
             query[rows] @ gallery.T
 
     def evaluate(average_precision: bool):

@@ -16,6 +16,15 @@ def check_rows(name: str, values: Tensor) -> None:
         raise ValueError(f"{name} has shape {shape(values)} and type {values.dtype}, must be (B, d) floats")
 
 
+def check_table(name: str, values: Tensor, of: str, rows: Tensor) -> None:
+    """`values` must be (n, d) floats of the same d as `rows` (B, d), the argument called `of`."""
+    if values.ndim != 2 or values.shape[1] != rows.shape[1] or not values.is_floating_point():
+        raise ValueError(
+            f"{name} has shape {shape(values)} and type {values.dtype}, must be (n, d) floats "
+            f"for {of} of shape {shape(rows)}"
+        )
+
+
 def check_integers(name: str, values: Tensor) -> None:
     """`values` must hold integers."""
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:

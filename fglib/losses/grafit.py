@@ -21,6 +21,7 @@ from fglib.losses.checks import (
     check_reduction,
     check_rows,
     check_slots,
+    check_table,
     lengths_of,
     shape,
     unit_vectors,
@@ -48,11 +49,7 @@ def knn_loss(
     """
     check_reduction(reduction)
     check_rows("embeddings", embeddings)
-    if memory.ndim != 2 or memory.shape[1] != embeddings.shape[1] or not memory.is_floating_point():
-        raise ValueError(
-            f"memory has shape {shape(memory)} and type {memory.dtype}, must be (n, d) floats for embeddings of shape "
-            f"{shape(embeddings)}"
-        )
+    check_table("memory", memory, "embeddings", embeddings)
     for name, values, of, rows in (("index", index, "embeddings", embeddings), ("labels", labels, "memory", memory)):
         if values.shape != rows.shape[:1]:
             raise ValueError(f"{name} has shape {shape(values)}, {of} {shape(rows)}: one entry per row of {of}")

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import check_integers, check_reduction, check_rows, shape
+from fglib.losses.checks import check_integers, check_reduction, check_rows, check_table, shape
 
 
 def instance_cross_entropy(features: Tensor, weight: Tensor, index: Tensor, reduction: str = "mean") -> Tensor:
@@ -126,11 +126,7 @@ def _check(features: Tensor, weight: Tensor, index: Tensor, reduction: str) -> t
     """Raises ValueError for arguments that do not fit, and gives features and weight one float type."""
     check_reduction(reduction)
     check_rows("features", features)
-    if weight.ndim != 2 or weight.shape[1] != features.shape[1] or not weight.is_floating_point():
-        raise ValueError(
-            f"weight has shape {shape(weight)} and type {weight.dtype}, must be (n, d) floats "
-            f"for features of shape {shape(features)}"
-        )
+    check_table("weight", weight, "features", features)
     if index.shape != features.shape[:1]:
         raise ValueError(f"index has shape {shape(index)}, features {shape(features)}: one index per row of features")
     check_integers("index", index)

@@ -11,7 +11,7 @@ from fglib.retrieval import evaluate_retrieval, nearest, summary
 
 def accuracy(trained: Trained) -> tuple[Metrics, Arrays]:
     """Coarse top-1 and top-5 on the test set, for methods with a classifier."""
-    if not getattr(trained.method, "logits", None):
+    if not hasattr(trained.method, "logits"):
         return {}, {}
     scores = apply(trained.method, trained.method.logits, trained.data.test, trained.device)
     best = scores.topk(min(5, scores.shape[1])).indices

@@ -34,12 +34,12 @@ def knn(trained: Trained) -> tuple[Metrics, Arrays]:
     k is chosen on a part of the training set by the labels that the method was trained on. The fine accuracy of every
     k is among the arrays, to look at.
     """
-    k, _ = _chosen(trained, trained.train_features)
+    features, names = (trained.train_features, trained.test_features), trained.config.data
+    k = _chosen_k(trained, trained.train_features)
     metrics: Metrics = {"knn_k": k}
-    for kind in ("coarse", "fine"):
-        metrics[f"{kind}_knn"] = _knn_top1(trained, trained.train_features, trained.test_features, kind, k)
+    metrics |= {f"{kind}_knn": _knn_top1(trained, *features, getattr(names, kind), k) for kind in ("coarse", "fine")}
     ks = (1, 5, 10, 15, 20, 25, 30, 50)
-    by_k = [_knn_top1(trained, trained.train_features, trained.test_features, "fine", k) for k in ks]
+    by_k = [_knn_top1(trained, *features, names.fine, k) for k in ks]
     return metrics, {"knn_ks": np.array(ks), "knn_fine_by_k": np.array(by_k)}
 
 
@@ -54,7 +54,8 @@ def ranking(trained: Trained, each: int = 3, shown: int = 6) -> tuple[Metrics, A
     there = collection.to(trained.device)
     precision, hits = {name: [] for name in RANKINGS}, dict.fromkeys(RANKINGS, 0.0)
     best = {name: [] for name in RANKINGS}
-    for rows, rankings in _rankings(trained):
+    logits = _coarse_logits(trained)
+    for rows, rankings in _rankings(trained, logits):
         for name, table in rankings.items():
             report = evaluate_ranking(table, fine[rows].to(trained.device), there, ks=(1,))
             precision[name].append(report.average_precision.cpu())
@@ -66,8 +67,7 @@ def ranking(trained: Trained, each: int = 3, shown: int = 6) -> tuple[Metrics, A
     arrays = {f"ap_{name}": values.numpy().astype(np.float16) for name, values in precision.items()}
     arrays["query_fine"] = fine.numpy().astype(np.int16)
 
-    probability = _coarse_logits(trained).softmax(1)
-    confidence, guess = probability.max(1)
+    confidence, guess = logits.softmax(1).max(1)
     right = guess == trained.test_labels("coarse")
     metrics["conditioner_top1"] = 100 * float(right.double().mean())
     metrics["conditioner_ece"] = 100 * expected_calibration_error(confidence, right)
@@ -94,22 +94,21 @@ def ranking(trained: Trained, each: int = 3, shown: int = 6) -> tuple[Metrics, A
 
 def trunk(trained: Trained) -> tuple[Metrics, Arrays]:
     """Fine kNN top-1 and mAP by cosine of the trunk's features, below the projector where there is one."""
-    collection, query = trained.trunk_features
-    k, _ = _chosen(trained, collection)
+    features, fine = trained.trunk_features, trained.config.data.fine
     return {
-        "trunk_knn": _knn_top1(trained, collection, query, "fine", k),
-        "trunk_map": _mean_average_precision(trained, collection, query, trained.config.data.fine),
+        "trunk_knn": _knn_top1(trained, *features, fine, _chosen_k(trained, features[0])),
+        "trunk_map": _mean_average_precision(trained, *features, fine),
     }, {}
 
 
 def levels(trained: Trained) -> tuple[Metrics, Arrays]:
     """kNN top-1 and mAP by cosine at every level of the hierarchy: knn_<level>, map_<level> (Tables 3 and 4)."""
-    k, _ = _chosen(trained, trained.train_features)
+    k = _chosen_k(trained, trained.train_features)
     features = trained.train_features, trained.test_features
     metrics: Metrics = {}
     for level in trained.data.hierarchy.levels:
         if level != ROOT:
-            metrics[f"knn_{level}"] = _knn_top1_at(trained, *features, level, k)
+            metrics[f"knn_{level}"] = _knn_top1(trained, *features, level, k)
             metrics[f"map_{level}"] = _mean_average_precision(trained, *features, level)
     return metrics, {}
 
@@ -140,11 +139,14 @@ def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = 10
     return float(gap.abs().sum() / len(confidence))
 
 
-def _rankings(trained: Trained):
-    """Yields (rows, {"cos", "cond", "oracle": gallery rows (q, n)}) for chunks of queries, on the device."""
+def _rankings(trained: Trained, logits: Tensor):
+    """Yields (rows, {"cos", "cond", "oracle": gallery rows (q, n)}) for chunks of queries, on the device.
+
+    logits: coarse scores (Q, C) of the queries.
+    """
     collection, coarse = (x.to(trained.device) for x in (trained.train_features, trained.train_labels("coarse")))
     queries, labels = (x.to(trained.device) for x in (trained.test_features, trained.test_labels("coarse")))
-    logits = _coarse_logits(trained).to(trained.device)
+    logits = logits.to(trained.device)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         rows = slice(start, start + QUERIES_AT_ONCE)
         yield (
@@ -159,7 +161,7 @@ def _rankings(trained: Trained):
 
 def _coarse_logits(trained: Trained) -> Tensor:
     """Coarse scores (Q, C) of the queries: the method's own classifier, else the kNN classifier over the collection."""
-    if getattr(trained.method, "logits", None):
+    if hasattr(trained.method, "logits"):
         return apply(trained.method, trained.method.logits, trained.data.test, trained.device)
     temperature = getattr(trained.method, "temperature", 0.05)
     parts = trained.test_features, trained.train_features, trained.train_labels("coarse")
@@ -167,18 +169,14 @@ def _coarse_logits(trained: Trained) -> Tensor:
     return knn_logits(*parts, trained.num_classes("coarse"), temperature).cpu()
 
 
-def _chosen(trained: Trained, features: Tensor) -> tuple[int, dict[int, float]]:
+def _chosen_k(trained: Trained, features: Tensor) -> int:
     """k of the kNN classifier, chosen by the labels that the method was trained on."""
     kind = "fine" if trained.config.use_fine else "coarse"
     features, labels = features.to(trained.device), trained.train_labels(kind).to(trained.device)
-    return choose_k(features, labels, num_classes=trained.num_classes(kind))
+    return choose_k(features, labels, num_classes=trained.num_classes(kind))[0]
 
 
-def _knn_top1(trained: Trained, collection: Tensor, query: Tensor, kind: str, k: int) -> float:
-    return _knn_top1_at(trained, collection, query, getattr(trained.config.data, kind), k)
-
-
-def _knn_top1_at(trained: Trained, collection: Tensor, query: Tensor, level: str, k: int) -> float:
+def _knn_top1(trained: Trained, collection: Tensor, query: Tensor, level: str, k: int) -> float:
     """Percent of the test images that the kNN classifier puts into their class of a level."""
     classes, labels = trained.data.hierarchy.num_classes(level), trained.data.train.labels(level)
     parts = (x.to(trained.device) for x in (query, collection, labels))

@@ -12,6 +12,7 @@ networks together, so that batch normalization sees all of them; losses are mean
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -25,30 +26,38 @@ from fglib.models import Trunk, ema_update_
 from fglib.models.heads import linear_projector, mlp
 
 
-class Baseline(Method):
+def each_view(network: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
+    """A network's values (T, B, d), float32 at least, of views (T, B, ...) that go through it together."""
+    return network(views.flatten(0, 1)).float().unflatten(0, views.shape[:2])
+
+
+class _Classifier(Method):
+    """A linear classifier on the trunk's features, by which images are retrieved."""
+
+    def __init__(self, trunk: Trunk, num_classes: int) -> None:
+        super().__init__(trunk)
+        self.classifier = nn.Linear(trunk.dim, num_classes)
+
+    def cross_entropy(self, f: Tensor, classes: Tensor) -> Tensor:
+        """Of features (T, B, d) and classes (B,), mean over views and images."""
+        return F.cross_entropy(self.classifier(f).flatten(0, 1), classes.repeat(len(f)))
+
+
+class Baseline(_Classifier):
     """Cross entropy of the coarse classes; retrieval by the trunk's features."""
 
     def __init__(self, trunk: Trunk, task: Task) -> None:
-        super().__init__(trunk)
-        self.classifier = nn.Linear(trunk.dim, task.num_coarse)
+        super().__init__(trunk, task.num_coarse)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {"total": self.cross_entropy(self.features(batch), batch)}
-
-    def features(self, batch: Batch) -> Tensor:
-        """Trunk features (T, B, d)."""
-        return self.trunk(batch.views.flatten(0, 1)).float().unflatten(0, batch.views.shape[:2])
-
-    def cross_entropy(self, f: Tensor, batch: Batch) -> Tensor:
-        """Of the coarse classes, mean over views and images."""
-        return F.cross_entropy(self.classifier(f).flatten(0, 1), batch.coarse.repeat(len(f)))
+        return {"total": self.cross_entropy(each_view(self.trunk, batch.views), batch.coarse)}
 
     def logits(self, images: Tensor) -> Tensor:
         """Coarse scores (B, C)."""
         return self.classifier(self.trunk(images))
 
 
-class ClusterFitPlus(Baseline):
+class ClusterFitPlus(_Classifier):
     """Cross entropy of clusters: k-means on the features of a trained baseline, which `start` names (reading 19).
 
     clusters: their number; 1,500 for CIFAR-100 and 15,000 for ImageNet in the paper, found by cross-validation. Unless
@@ -56,15 +65,12 @@ class ClusterFitPlus(Baseline):
     """
 
     def __init__(self, trunk: Trunk, task: Task, clusters: int | None = None) -> None:
-        Method.__init__(self, trunk)
         clusters = max(2, round(0.03 * task.num_images)) if clusters is None else clusters
         if not 2 <= clusters <= task.num_images:
             raise ConfigError(f"clusters is {clusters}, must be from 2 to the {task.num_images} training images")
-        self.classifier = nn.Linear(trunk.dim, clusters)
+        super().__init__(trunk, clusters)
         self.teacher = (task.pretrained,)  # in a tuple: it is no part of this network
         self.register_buffer("cluster_of", torch.zeros(task.num_images, dtype=torch.long))
-
-    logits = None  # its classes are clusters
 
     def before_training(self, over_images: OverImages) -> None:
         (teacher,) = self.teacher
@@ -80,9 +86,8 @@ class ClusterFitPlus(Baseline):
         self.cluster_of.copy_(torch.from_numpy(kmeans.fit_predict(features.numpy())))
         self.teacher = (None,)
 
-    def cross_entropy(self, f: Tensor, batch: Batch) -> Tensor:
-        """Of the clusters."""
-        return F.cross_entropy(self.classifier(f).flatten(0, 1), self.cluster_of[batch.index].repeat(len(f)))
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"total": self.cross_entropy(each_view(self.trunk, batch.views), self.cluster_of[batch.index])}
 
 
 class SNCA(Method):
@@ -119,7 +124,7 @@ class SNCA(Method):
 
     def project(self, batch: Batch) -> Tensor:
         """Embeddings g (T, B, dim) of the views, kept for the memory."""
-        g = self.embed(batch.views.flatten(0, 1)).float().unflatten(0, batch.views.shape[:2])
+        g = each_view(self.embed, batch.views)
         self.seen = F.normalize(g.detach(), dim=2).mean(0)  # (B, dim)
         return g
 
@@ -195,8 +200,7 @@ class Inst(Method):
         self.instance = InstanceBranch(trunk, trunk.dim, tau)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        f = self.trunk(batch.views.flatten(0, 1)).float().unflatten(0, batch.views.shape[:2])
-        return {"total": self.instance(f, batch.views)}
+        return {"total": self.instance(each_view(self.trunk, batch.views), batch.views)}
 
     def after_step(self, batch: Batch) -> None:
         self.instance.follow(self.trunk, batch.progress)
@@ -211,8 +215,8 @@ class CEInst(Baseline):
         self.instance = InstanceBranch(trunk, trunk.dim, tau)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        f = self.features(batch)
-        coarse, instance = self.cross_entropy(f, batch), self.instance(f, batch.views)
+        f = each_view(self.trunk, batch.views)
+        coarse, instance = self.cross_entropy(f, batch.coarse), self.instance(f, batch.views)
         return {"total": coarse + self.instance_weight * instance, "coarse": coarse, "instance": instance}
 
     def after_step(self, batch: Batch) -> None:
@@ -242,9 +246,8 @@ class InstanceBranch(nn.Module):
         if len(views) < 2:
             raise ConfigError("the instance loss compares two views of an image: set augment.views to 2 or more")
         with torch.no_grad():
-            target = self.target(views.flatten(0, 1)).float()
-        prediction = self.predictor(g.flatten(0, 1)).float()
-        return instance_loss(prediction.unflatten(0, g.shape[:2]), target.unflatten(0, g.shape[:2]))
+            target = each_view(self.target, views)
+        return instance_loss(each_view(self.predictor, g), target)
 
     def follow(self, online: nn.Module, progress: float) -> None:
         """xi <- tau xi + (1 - tau) theta; tau rises to 1 on a cosine over the training, as in BYOL (reading 13)."""

@@ -11,7 +11,6 @@ from fglib.retrieval.evaluation import RetrievalReport, evaluate_ranking, evalua
 from fglib.retrieval.knn import choose_k, knn_logits, knn_probabilities
 from fglib.retrieval.rankings import conditional_ranking, cosine_ranking, nearest, oracle_ranking
 from fglib.retrieval.similarity import CHUNK_BYTES
-from fglib.retrieval.similarity import chunks as _chunks  # noqa: F401  the benchmark takes its product in these chunks
 
 __all__ = [
     "CHUNK_BYTES",
