@@ -37,9 +37,9 @@ def ready_for(name, **changes):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss(name):
-    method, train, config = ready_for(name, epochs=40, lr=0.05)
+    method, train, config = ready_for(name, epochs=60, lr=0.05)
     progress, finished = fit(method, train, config)
-    assert finished and len(progress.history) == 40
+    assert finished and len(progress.history) == 60
     first, last = progress.history[0]["total"], progress.history[-1]["total"]
     assert last < first - 0.2 * abs(first)
 
