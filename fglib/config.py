@@ -42,13 +42,14 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The trunk: `small_resnet` with a width and blocks, or a torchvision ResNet, ResNeXt or RegNet."""
+    """The trunk: `small_resnet` with a width and blocks, or a torchvision ResNet, ResNeXt, RegNet or InceptionV3."""
 
     backbone: str = "resnet18"
     stem: str = "224px"  # "32px": a 3x3 convolution of stride 1 and no max-pool
     width: int = 64
     blocks: tuple[int, ...] = (2, 2, 2)
     weights: str | None = None  # a torchvision weight name, such as IMAGENET1K_V1
+    layer: str | None = None  # the layer whose output is the feature map, such as layer3 or Mixed_6e; None: the last
 
 
 @dataclass(frozen=True)

@@ -44,3 +44,19 @@ def trunk_multiply_adds(trunk: nn.Module, size: int) -> int:
         trunk(torch.zeros(1, 3, size, size, device=next(trunk.parameters()).device))
     trunk.train(training)
     return counter.get_total_flops() // 2  # a multiply-add counts as two operations
+
+
+def attention_parameters(maps: int = 8, backbone: str = "inception_v3", layer: str = "Mixed_6e") -> dict[str, int]:
+    """Weights of the attention convolution on a layer of a network (Coarse2Fine, Setup), counted on the method itself.
+
+    Returns {"channels": of that layer, "parameters": of the convolution}.
+    """
+    from fglib.config import ModelConfig
+    from fglib.methods import Task
+    from fglib.methods.coarse2fine import BAP
+    from fglib.models import build_trunk
+
+    with torch.device("meta"):  # shapes only: nothing is drawn
+        trunk = build_trunk(ModelConfig(backbone, layer=layer))
+        method = BAP(trunk, Task(2, 2, torch.zeros(2, dtype=torch.long)), maps=maps, orthogonal=False)
+    return {"channels": trunk.dim, "parameters": sum(p.numel() for p in method.attention.parameters())}

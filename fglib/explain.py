@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fglib.losses.checks import check_maps
+
 Score = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -31,6 +33,28 @@ def attention_map(activations: Tensor, p: float = 2) -> Tensor:
     largest = size.detach().amax((1, 2, 3), keepdim=True)
     energy = (size / torch.where(largest > 0, largest, 1)).pow(p).sum(1)  # (B, H', W')
     return F.normalize(energy.flatten(1), dim=1).view_as(energy)
+
+
+def class_activation_maps(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear classifier applied at every location (CAM; Zhou et al., CVPR 2016).
+
+    features: (B, N, H', W') floats, what the network pools; weight: (C, N) and bias: (C,) of its classifier. Returns
+    (B, C, H', W'), in float32 at least: with global average pooling the mean of map c is the logit of class c.
+    ValueError for shapes that do not fit.
+    """
+    check_maps("features", features)
+    if weight.ndim != 2 or weight.shape[1] != features.shape[1] or not weight.is_floating_point():
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)} and type {weight.dtype}, must be (C, N) floats "
+            f"for features of shape {tuple(features.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"bias has shape {tuple(bias.shape)}, weight {tuple(weight.shape)}: one entry per row of weight"
+        )
+    dtype = torch.promote_types(torch.promote_types(features.dtype, weight.dtype), torch.float32)
+    bias = None if bias is None else bias.to(dtype)
+    return F.conv2d(features.to(dtype), weight.to(dtype)[:, :, None, None], bias)
 
 
 def attention_share(attention: Tensor, mask: Tensor) -> Tensor:

@@ -29,9 +29,20 @@ COLOURS = {
     "baseline_fine": "#003B5C",
     "grafit_fine": "#7A3600",
     "scratch": "#7F7F7F",
+    "plain": "#0072B2",
+    "bap": "#56B4E9",
+    "bap_no_center": "#8C6D31",
+    "ws_dan": "#009E73",
+    "coarse2fine": "#D55E00",
+    "bilinear": "#E69F00",
+    "random_init": "#CC79A7",
+    "overlap_l1": "#7F7F7F",
+    "overlap_l2": "#B0B0B0",
 }
 MARKERS = {"cifar100": "o", "omniglot": "s", "cub50": "^", "patches": "D", "digits": "v", "pets": "P", "sop": "X"}
 RIGHT, WRONG = "#009E73", "#D55E00"
+TRUE_BOX = {"edgecolor": "white", "linestyle": "-", "linewidth": 1.8}
+FOUND_BOX = {"edgecolor": "#56B4E9", "linestyle": "--", "linewidth": 1.8}
 LABELS = {
     "base": "Base",
     "fine": "Fine",
@@ -49,6 +60,33 @@ LABELS = {
     "baseline_fine": "baseline, fine labels",
     "grafit_fine": "Grafit, fine labels",
     "scratch": "from scratch",
+    "plain": "plain network",
+    "bap": "attention pooling",
+    "bap_no_center": "attention pooling, no center loss",
+    "ws_dan": "WS-DAN",
+    "coarse2fine": "Coarse2Fine",
+    "bilinear": "Coarse2Fine, bilinear",
+    "random_init": "Coarse2Fine, random start",
+    "overlap_l1": "Coarse2Fine, L1 penalty",
+    "overlap_l2": "Coarse2Fine, L2 penalty",
+    "learned": "learned up-sampler",
+    "top1": "top-1 (%)",
+    "top5": "top-5 (%)",
+    "coarse_head_top1": "top-1, coarse head (%)",
+    "fine_head_top1": "top-1, fine head (%)",
+    "average_head_top1": "top-1, both averaged (%)",
+    "localization_error": "localization error (%)",
+    "box_error": "box error, any label (%)",
+    "oracle_threshold_error": "box error, best threshold (%)",
+    "mean_iou": "mean IoU",
+    "map_overlap": "overlap of the maps",
+    "empty_maps": "empty maps (%)",
+    "within_variance": "variance within a class",
+    "within_share": "share of variance within classes (%)",
+    "part_consistency": "part consistency (%)",
+    "on_object": "maps on the object (%)",
+    "rmse": "RMSE, learned",
+    "bilinear_rmse": "RMSE, bilinear",
     "coarse_knn": "coarse kNN top-1 (%)",
     "fine_knn": "fine kNN top-1 (%)",
     "knn_k": "k",
@@ -229,6 +267,40 @@ def training_curves(ax: Axes, histories: Mapping[str, Sequence[dict]], part: str
     ax.set(xlabel="epoch", ylabel=f"{part} training loss")
     ax.legend()
     return ax
+
+
+def boxes(ax: Axes, image: np.ndarray, attention: np.ndarray, found: Sequence[float], true: Sequence[float]) -> Axes:
+    """`attention_overlay` with the box that was found, dashed, and the true one, solid.
+
+    found, true: (x0, y0, x1, y1) in parts of the side, as a picture may be smaller than the image it was made of.
+    """
+    attention_overlay(ax, image, attention)
+    height, width = _channels_last(image[None])[0].shape[:2]
+    for (x0, y0, x1, y1), look in ((true, TRUE_BOX), (found, FOUND_BOX)):
+        place = (x0 * width, y0 * height), (x1 - x0) * width, (y1 - y0) * height
+        # a box that reaches the border of the image is drawn whole
+        ax.add_patch(plt.Rectangle(*place, fill=False, clip_on=False, **look))
+    return ax
+
+
+def attention_maps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Pictures (n, H, W, 3) on the left, each under its attention maps (n, M, h, w) to the right.
+
+    Every map is scaled to its own maximum; one that is zero everywhere says "empty". Returns the array of Axes
+    (n, 1 + M).
+    """
+    count, number = maps.shape[:2]
+    figure, axes = plt.subplots(count, 1 + number, figsize=(min(10, 1.05 * (1 + number)), 1.1 * count), squeeze=False)
+    for row, image, attention in zip(axes, _channels_last(images), maps):
+        _picture(row[0], image)
+        for ax, values in zip(row[1:], attention):
+            attention_overlay(ax, image, values)
+            if not values.any():
+                ax.text(0.5, 0.5, "empty", color="white", fontsize=8, ha="center", va="center", transform=ax.transAxes)
+    axes[0, 0].set_title("image", fontsize=8)
+    for k in range(number):
+        axes[0, 1 + k].set_title(f"map {k + 1}", fontsize=8)
+    return axes
 
 
 def _channels_last(images: np.ndarray) -> np.ndarray:

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from fglib.explain import attention_map, attention_share, integrated_gradients, layer_grad_cam
+from fglib.explain import (
+    attention_map,
+    attention_share,
+    class_activation_maps,
+    integrated_gradients,
+    layer_grad_cam,
+)
 
 
 @pytest.mark.parametrize("p", [1, 2, 4, 0.5])
@@ -48,6 +54,51 @@ def test_attention_map_is_differentiable():
     draw = torch.Generator().manual_seed(0)
     activations = torch.rand(2, 3, 2, 2, generator=draw, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(attention_map, activations)
+
+
+def cam_problem(dtype=torch.float64):
+    draw = torch.Generator().manual_seed(0)
+    sizes = (2, 5, 3, 4), (6, 5), (6,)
+    return [torch.randn(size, generator=draw, dtype=torch.float64).to(dtype).requires_grad_() for size in sizes]
+
+
+def test_class_activation_is_the_classifier_at_each_location():
+    features, weight, bias = cam_problem()
+    for b, added in ((bias, bias.tolist()), (None, [0.0] * 6)):
+        maps = class_activation_maps(features, weight, b)
+        assert maps.shape == (2, 6, 3, 4)
+        for image, of_image in zip(features.tolist(), maps):
+            expected = [
+                [[sum(w[n] * image[n][y][x] for n in range(5)) + added[c] for x in range(4)] for y in range(3)]
+                for c, w in enumerate(weight.tolist())
+            ]
+            torch.testing.assert_close(of_image, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_the_mean_of_a_class_activation_map_is_the_logit():
+    torch.manual_seed(0)
+    layer, head = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+    features = layer(torch.randn(4, 3, 9, 7))
+    maps = class_activation_maps(features, head.weight, head.bias)
+    torch.testing.assert_close(maps.mean((2, 3)), head(features.mean((2, 3))))
+
+
+def test_class_activation_maps_are_differentiable():
+    assert torch.autograd.gradcheck(class_activation_maps, cam_problem())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_class_activation_maps_lift_half_precision_and_take_any_layout(dtype):
+    features, weight, bias = (t.detach() for t in cam_problem(dtype))
+    expected = class_activation_maps(features.double(), weight.double(), bias.double())
+    last = features.to(memory_format=torch.channels_last)
+    for given in (features, last):
+        maps = class_activation_maps(given, weight.T.contiguous().T, bias)
+        assert maps.dtype == torch.float32
+        torch.testing.assert_close(maps.double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        class_activation_maps(features, weight.double()), expected - bias[:, None, None].double()
+    )
 
 
 def test_share_of_even_attention_is_one():
@@ -150,6 +201,17 @@ def test_grad_cam_weighs_channels_by_their_mean_gradient():
         (lambda: attention_map(torch.zeros(3, 4, 4)), ["activations", "(3, 4, 4)"]),
         (lambda: attention_map(torch.zeros(1, 3, 4, 4, dtype=torch.long)), ["activations", "int64"]),
         (lambda: attention_map(torch.zeros(1, 3, 4, 4), p=0), ["p is 0"]),
+        (lambda: class_activation_maps(torch.zeros(5, 3, 4), torch.zeros(6, 5)), ["features", "(5, 3, 4)"]),
+        (lambda: class_activation_maps(torch.zeros(0, 5, 3, 4), torch.zeros(6, 5)), ["features", "(0, 5, 3, 4)"]),
+        (
+            lambda: class_activation_maps(torch.zeros(2, 5, 3, 4), torch.zeros(6, 4)),
+            ["weight", "(6, 4)", "(2, 5, 3, 4)"],
+        ),
+        (lambda: class_activation_maps(torch.zeros(2, 5, 3, 4), torch.zeros(5)), ["weight", "(5,)"]),
+        (
+            lambda: class_activation_maps(torch.zeros(2, 5, 3, 4), torch.zeros(6, 5), torch.zeros(5)),
+            ["bias", "(5,)", "(6, 5)"],
+        ),
         (lambda: attention_share(torch.zeros(4, 4), torch.ones(1, 4, 4) > 0), ["attention", "(4, 4)"]),
         (lambda: attention_share(torch.zeros(2, 4, 4), torch.ones(1, 4, 4) > 0), ["mask", "(1, 4, 4)", "(2, 4, 4)"]),
         (lambda: attention_share(torch.zeros(1, 4, 4), torch.ones(1, 4, 4)), ["mask", "float32"]),

@@ -124,3 +124,29 @@ def test_training_curves_draw_the_part_that_is_there(ax):
     plots.training_curves(ax, {"base_indi": history, "base": [{"epoch": 0, "total": 1.0}]}, part="instance")
     (line,) = ax.get_lines()
     assert list(line.get_ydata()) == [1.0, 1.0, 1.0] and line.get_label() == "Base-Indi"
+
+
+def test_boxes_are_drawn_in_parts_of_the_side_and_differ_in_line_and_colour(ax):
+    found, true = (0.0, 0.5, 0.4, 1.0), (0.2, 0.0, 1.0, 0.5)
+    plots.boxes(ax, pictures()[...], np.ones((3, 2)), found, true)  # 6 x 5 pixels
+    solid, dashed = ax.patches
+    assert [solid.get_x(), solid.get_y(), solid.get_width(), solid.get_height()] == pytest.approx([1, 0, 4, 3])
+    assert [dashed.get_x(), dashed.get_y(), dashed.get_width(), dashed.get_height()] == pytest.approx([0, 3, 2, 3])
+    assert solid.get_linestyle() != dashed.get_linestyle()
+    assert solid.get_edgecolor() != dashed.get_edgecolor()
+    assert not solid.get_fill() and len(ax.images) == 2
+
+
+def test_attention_maps_stand_beside_their_image_each_on_its_own_scale():
+    images, maps = pictures(2), np.random.default_rng(0).random((2, 3, 4, 4)).astype(np.float16)
+    maps[1, 2] = 0
+    axes = plots.attention_maps(images, maps)
+    assert axes.shape == (2, 4)
+    for row, image, attention in zip(axes, images, maps):
+        np.testing.assert_array_equal(row[0].images[0].get_array(), image)
+        for ax, values in zip(row[1:], attention):
+            drawn = ax.images[1].get_array()
+            np.testing.assert_allclose(drawn, values.astype(float) / (values.max() or 1))
+            assert [text.get_text() for text in ax.texts] == ([] if values.any() else ["empty"])
+    assert [ax.get_title() for ax in axes[0]] == ["image", "map 1", "map 2", "map 3"]
+    plt.close("all")

@@ -14,9 +14,11 @@ import torch
 from tiny import dataset, ready
 
 from fglib.config import AugmentConfig, MethodConfig
+from fglib.data.images import DataSet
+from fglib.data.interpolations import interpolations
 from fglib.errors import ConfigError, HiddenLabelsError, TrainingError
 from fglib.methods import METHODS, Batch
-from fglib.models import build_trunk
+from fglib.models import Upsampler, build_trunk
 from fglib.session import start, training_view
 from fglib.train import fit
 
@@ -28,11 +30,16 @@ def weights(method):
 
 
 def ready_for(name, **changes):
-    """`ready` with what some methods ask for besides: two views, and the trunk of another run."""
+    """`ready` with what some methods ask for besides: two views, the network of another run, data of their own."""
     _, _, config = ready("fine" if name == "fine" else "base", **changes)
     config = dataclasses.replace(config, method=MethodConfig(name), augment=AugmentConfig(views=2))
     data = dataset()
-    return start(config, data, build_trunk(config.model)), training_view(config, data), config
+    if name == "upsampler":
+        data = DataSet("interpolations", *interpolations(4, images=120, test_images=6))
+        names = dataclasses.replace(config.data, coarse="interpolation", fine="interpolation")
+        config = dataclasses.replace(config, data=names)
+    pretrained = Upsampler() if name == "coarse2fine" else build_trunk(config.model)
+    return start(config, data, pretrained), training_view(config, data), config
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -196,7 +203,7 @@ def test_hidden_labels_stay_hidden_from_every_coarse_trained_method():
         _, train, _ = ready_for(name)
         if name == "fine":
             continue
-        assert train.visible == ("big",)
+        assert train.visible == (config.data.coarse,)
         with pytest.raises(HiddenLabelsError, match="small"):
             train.labels("small")
     with pytest.raises(ConfigError, match="use_fine: true"):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from fglib.data import fine_grained, readers, synthetic, taxonomies
+from fglib.data import annotated, fine_grained, interpolations, parts, readers, synthetic, taxonomies
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,30 @@ SOURCES = {
     "nested_patches": Source(
         synthetic.nested_patches, ("big", "small"), 64, "synthetic patches in a tree", "made here", IN_THE_BOX
     ),
+    "parts": Source(
+        parts.parts,
+        ("kind", "model"),
+        64,
+        "synthetic birds on clutter, whose models differ in one small part, with exact boxes of object and parts",
+        "made here",
+        IN_THE_BOX,
+    ),
+    "part_attributes": Source(
+        parts.part_attributes,
+        parts.ATTRIBUTES,
+        64,
+        "the synthetic birds of parts, labelled with six binary attributes",
+        "made here",
+        IN_THE_BOX,
+    ),
+    "interpolations": Source(
+        interpolations.interpolations,
+        ("interpolation",),
+        12,
+        "attention-like maps for the pre-training of an up-sampler",
+        "made here",
+        IN_THE_BOX,
+    ),
     "omniglot": Source(
         readers.omniglot,
         ("alphabet", "character"),
@@ -136,6 +160,19 @@ SOURCES = {
         "et al., arXiv 1608.08614), or WordNet's wordnet.is_a.txt, from which similar ones, not the same, are derived",
         ("imagenet",),
     ),
+    "inaturalist2017": Source(
+        taxonomies.inaturalist2017,
+        ("supercategory", "species"),
+        224,
+        "iNaturalist 2017, training and validation split of the competition",
+        "non-commercial research and education; terms of github.com/visipedia/inat_comp",
+        "let download=True fetch it (186 GB), or unpack train_val_images.tar.gz and train_val2017.zip of "
+        "github.com/visipedia/inat_comp (folder 2017) into inaturalist2017/",
+        ("inaturalist2017/train_val_images", "inaturalist2017/2017"),  # the latter is where torchvision puts it
+        ("INaturalist", {"version": "2017"}),
+        "inaturalist2017",
+        ("https://ml-inat-competition-datasets.s3.amazonaws.com/2017/train_val2017.zip",),
+    ),
     "inaturalist2018": _inaturalist(2018, "120 GB"),
     "inaturalist2019": _inaturalist(2019, "74 GB"),
     "flowers102": Source(
@@ -168,6 +205,47 @@ SOURCES = {
         "let download=True fetch it, or unpack food-101.tar.gz (data.vision.ee.ethz.ch/cvl/food-101.tar.gz) there",
         ("food-101",),
         ("Food101", {}),
+    ),
+    "cub200": Source(
+        annotated.cub200,
+        ("species",),
+        224,
+        "CUB-200-2011, birds of 200 species with boxes",
+        "non-commercial research; Wah et al. 2011",
+        "unpack CUB_200_2011.tgz (vision.caltech.edu/datasets/cub_200_2011) there",
+        ("CUB_200_2011",),
+    ),
+    "aircraft": Source(
+        annotated.aircraft,
+        annotated.AIRCRAFT_LEVELS,
+        224,
+        "FGVC-Aircraft, with boxes",
+        "non-commercial research; Maji et al. 2013",
+        "let download=True fetch it, or unpack fgvc-aircraft-2013b.tar.gz (robots.ox.ac.uk/~vgg/data/fgvc-aircraft) "
+        "there",
+        ("fgvc-aircraft-2013b",),
+        ("FGVCAircraft", {}),
+    ),
+    "dogs": Source(
+        annotated.dogs,
+        ("breed",),
+        224,
+        "Stanford Dogs, with boxes",
+        "research use, images as in ImageNet; Khosla et al. 2011",
+        "unpack images.tar and annotation.tar (vision.stanford.edu/aditya86/ImageNetDogs) into stanford_dogs/ and "
+        "lists.tar into stanford_dogs/lists/",
+        ("stanford_dogs",),
+    ),
+    "celeba": Source(
+        annotated.celeba,
+        (),  # 40 attributes, named in its table
+        224,
+        "CelebA, aligned faces with 40 binary attributes, each a level of its own",
+        "non-commercial research; Liu et al. 2015",
+        "let download=True fetch it, or unpack img_align_celeba.zip (mmlab.ie.cuhk.edu.hk/projects/CelebA.html) into "
+        "celeba/ and put list_attr_celeba.txt and list_eval_partition.txt beside it",
+        ("celeba",),
+        ("CelebA", {}),
     ),
     "folder": Source(
         readers.folder,

@@ -6,10 +6,13 @@ Each reads torchvision's layout and the official split, and returns (train, test
 
 from pathlib import Path
 
+from fglib.data.boxes import cropped_boxes, numbers, stored_sides
 from fglib.data.files import Store
 from fglib.data.folder import Listing, image_sets
 from fglib.data.images import Splits
 from fglib.data.tables import damaged, read_json, read_mat
+
+CAR_BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
 def flowers102(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
@@ -27,20 +30,26 @@ def flowers102(root: Path, size: int, *, resident: bool | str = "auto", skip_cor
 
 
 def cars(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
-    """Stanford Cars; level "model" (make, model, year)."""
+    """Stanford Cars; level "model" (make, model, year); boxes are None where the annotations hold none."""
     base = root / "stanford_cars"
     models = read_mat(base / "devkit/cars_meta.mat", "class_names")
     listings = []
     for split, table in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
         rows = read_mat(base / table, "annotations")
-        if not {"fname", "class"} <= set(rows.dtype.names or ()):
+        columns = set(rows.dtype.names or ())
+        if not {"fname", "class"} <= columns:
             raise damaged(base / table, "its annotations need fname and class")
-        found = sorted((str(name), int(number)) for name, number in zip(rows["fname"], rows["class"]))
-        if not all(1 <= number <= len(models) for _, number in found):
+        rows = sorted(rows, key=lambda row: str(row["fname"]))
+        if not all(1 <= int(row["class"]) <= len(models) for row in rows):
             raise damaged(base / table, f"classes are numbered 1 to {len(models)} in cars_meta.mat")
-        names = tuple(name for name, _ in found)
-        classes = tuple((str(models[number - 1]),) for _, number in found)
-        listings.append(Listing(Store(base / f"cars_{split}"), names, classes))
+        names = tuple(str(row["fname"]) for row in rows)
+        classes = tuple((str(models[int(row["class"]) - 1]),) for row in rows)
+        boxes = None
+        if set(CAR_BOX) <= columns:
+            corners = numbers(base / table, names, [[row[k] for k in CAR_BOX] for row in rows])
+            corners[:, :2] -= 1  # the first pixel is number 1 there, and the last belongs to the box
+            boxes = cropped_boxes(corners, stored_sides(base / f"cars_{split}", names), size, base / table, names)
+        listings.append(Listing(Store(base / f"cars_{split}"), names, classes, boxes))
     return image_sets(listings, ("model",), size, resident=resident, skip_corrupt=skip_corrupt)
 
 

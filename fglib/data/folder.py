@@ -72,12 +72,17 @@ def image_sets(
     resident: bool | str = "auto",
     skip_corrupt: bool = False,
     qualify: bool = False,
+    crossed: bool = False,
     resample: Image.Resampling = BILINEAR,
 ) -> list[ImageSet]:
-    """The image sets of several splits over one hierarchy, which has the classes of all; see `read_folder`."""
+    """The image sets of several splits over one hierarchy, which has the classes of all; see `read_folder`.
+
+    crossed: the levels are independent of each other, as in `Hierarchy.from_paths`.
+    """
     if not (isinstance(resident, bool) or resident == "auto"):
         raise ConfigError(f"resident must be true, false or 'auto', not {resident!r}")
-    hierarchy, targets = Hierarchy.from_paths([c for part in listings for c in part.classes], levels, qualify=qualify)
+    paths = [path for part in listings for path in part.classes]
+    hierarchy, targets = Hierarchy.from_paths(paths, levels, qualify=qualify, crossed=crossed)
     lengths = [len(part.names) for part in listings]
     targets = {level: labels.split(lengths) for level, labels in targets.items()}
     sets = []

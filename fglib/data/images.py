@@ -23,7 +23,8 @@ class ImageSet:
     visible: the levels that may be read.
     paths: the file of each image, where there are files.
     masks: exact regions (n,H,W) bool by name, where they are known.
-    boxes: (n,4) float (x0, y0, x1, y1), half-open, in pixels of `images`.
+    boxes: (n,4) float (x0, y0, x1, y1), half-open, in pixels of `images`; None where they are not known.
+    part_boxes: such boxes of parts of the object, by name, where they are known.
     """
 
     images: Tensor | FileImages = field(repr=False)
@@ -33,6 +34,7 @@ class ImageSet:
     paths: tuple[str, ...] = field(default=(), repr=False)
     masks: dict[str, Tensor] = field(default_factory=dict, repr=False)
     boxes: Tensor | None = field(default=None, repr=False)
+    part_boxes: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         n = len(self.images)
@@ -47,6 +49,7 @@ class ImageSet:
         parts = {**{f"targets of {k}": v for k, v in self.targets.items()}, **self.masks}
         parts |= {"paths": self.paths} if self.paths else {}
         parts |= {"boxes": self.boxes} if self.boxes is not None else {}
+        parts |= {f"boxes of {k}": v for k, v in self.part_boxes.items()}
         for name, part in parts.items():
             if len(part) != n:
                 raise DataError(f"{name}: {len(part)} entries for {n} images")
@@ -105,6 +108,7 @@ class ImageSet:
             paths=tuple(self.paths[i] for i in index.tolist()) if self.paths else (),
             masks={name: mask[index] for name, mask in self.masks.items()},
             boxes=None if self.boxes is None else self.boxes[index],
+            part_boxes={name: boxes[index] for name, boxes in self.part_boxes.items()},
         )
 
     def _check_visible(self, level: str) -> None:

@@ -1,7 +1,7 @@
 """One reader for each named data set: from its public layout on disk to a training and a test split.
 
-Each returns (train, test). `catalogue.py` is the table that names them and says where they look; readers of the sets
-that Grafit alone needs are in `taxonomies.py` and `fine_grained.py`.
+Each returns (train, test). `catalogue.py` is the table that names them and says where they look; other readers are
+in `taxonomies.py` and `fine_grained.py`, for Grafit, and in `annotated.py`, for Coarse2Fine.
 Options shared by readers of image files: `resident` and `skip_corrupt`, as in `folder.read_folder`.
 """
 
@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.data.files import AREA, Store, center_square
+from fglib.data.boxes import cropped_boxes, numbers
+from fglib.data.files import AREA, Store
 from fglib.data.folder import Listing, has_split, image_sets, level_names, list_images, split_listing
 from fglib.data.hierarchy import Hierarchy
 from fglib.data.images import ImageSet, Splits
@@ -118,13 +119,16 @@ def cub50(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt:
     """The first 50 classes of CUB-200-2011 in their official split, with levels from order to species and boxes."""
     levels = ("order", "family", "genus", "species")
     box = ("box_x", "box_y", "box_w", "box_h", "width", "height")
-    rows = read_columns(root / "CUB50/labels.csv", ("path", "split", *levels, *box))
+    table = root / "CUB50/labels.csv"
+    rows = read_columns(table, ("path", "split", *levels, *box))
     rows.sort(key=lambda row: row["path"])
+    names = tuple(row["path"] for row in rows)
+    low, extent, sides = numbers(table, names, [[row[k] for k in box] for row in rows], 6).split(2, dim=1)
     everything = Listing(
         Store(root / "CUB50/images"),
-        tuple(row["path"] for row in rows),
+        names,
         tuple(tuple(row[level] for level in levels) for row in rows),
-        torch.tensor([_cropped_box(*(float(row[k]) for k in box), size) for row in rows]),
+        cropped_boxes(torch.cat([low, low + extent], dim=1), sides, size, table, names),
     )
     listings = _divide(everything, [row["split"] == "train" for row in rows])
     return image_sets(listings, levels, size, resident=resident, skip_corrupt=skip_corrupt)
@@ -237,11 +241,3 @@ def _first(classes: Sequence, count: int | None) -> list[int]:
         if count is None or seen[name] <= count:
             index.append(i)
     return index
-
-
-def _cropped_box(x: float, y: float, w: float, h: float, width: float, height: float, size: int) -> list[float]:
-    """A box of the stored image as (x0, y0, x1, y1) in the center square of `size` pixels, cut at its border."""
-    left, top, right, _ = center_square(width, height)
-    scale = size / (right - left)
-    corners = (x - left, y - top, x + w - left, y + h - top)
-    return [min(max(c * scale, 0.0), float(size)) for c in corners]

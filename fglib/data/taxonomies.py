@@ -63,6 +63,23 @@ def inaturalist(
     return image_sets(listings, RANKS, size, resident=resident, skip_corrupt=skip_corrupt, qualify=True)
 
 
+def inaturalist2017(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+    """The iNaturalist competition of 2017 in its official split; levels "supercategory" and "species".
+
+    Its tables tell no ranks between the two. Below inaturalist2017: train2017.json and val2017.json, or both in
+    train_val2017/, and the images in train_val_images/<supercategory>/<species>/<file>, or in 2017/..., where
+    torchvision puts them. A species is named with its supercategory.
+    """
+    base = root / "inaturalist2017"
+    images = base / "train_val_images"
+    store = Store(images if images.is_dir() else base / "2017")
+    tables = base / "train_val2017" if (base / "train_val2017").is_dir() else base
+    paths = _supercategories(tables / "train2017.json")
+    listings = [_competition_split(tables / f"{split}2017.json", store, paths) for split in ("train", "val")]
+    levels = ("supercategory", "species")
+    return image_sets(listings, levels, size, resident=resident, skip_corrupt=skip_corrupt, qualify=True)
+
+
 def _class_folders(base: Path, split: str) -> Listing:
     folder = base / split
     flat = next(folder.glob("*.JPEG"), None) is not None  # so the archive of the validation images holds them
@@ -118,6 +135,14 @@ def _categories(path: Path) -> dict[int, tuple[str, ...]]:
         raise damaged(path, f"it needs a list of categories with id, {', '.join(RANKS[:-1])} and name") from error
 
 
+def _supercategories(path: Path) -> dict[int, tuple[str, str]]:
+    """{category: its supercategory and species}."""
+    try:
+        return {row["id"]: (row["supercategory"], row["name"]) for row in read_json(path, _shrink)["categories"]}
+    except (KeyError, TypeError) as error:
+        raise damaged(path, "it needs a list of categories with id, supercategory and name") from error
+
+
 def _competition_split(path: Path, store: Store, paths: dict[int, tuple[str, ...]]) -> Listing:
     """The images of one split, sorted by file. `store` is the first folder of the names in the table."""
     try:
@@ -126,7 +151,7 @@ def _competition_split(path: Path, store: Store, paths: dict[int, tuple[str, ...
         rows = sorted((file.partition("/")[2], paths[category[image]]) for image, file in table["images"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(
-            path, f"it needs images and annotations, and for each image a category of categories.json ({error!r})"
+            path, f"it needs images and annotations, and for each image a category that is known ({error!r})"
         ) from error
     return Listing(store, tuple(file for file, _ in rows), tuple(names for _, names in rows))
 

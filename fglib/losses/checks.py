@@ -25,6 +25,31 @@ def check_table(name: str, values: Tensor, of: str, rows: Tensor) -> None:
         )
 
 
+def check_maps(name: str, values: Tensor) -> None:
+    """`values` must be (B, C, H, W) floats, no size zero."""
+    if values.ndim != 4 or values.numel() == 0 or not values.is_floating_point():
+        raise ValueError(f"{name} has shape {shape(values)} and type {values.dtype}, must be (B, C, H, W) floats")
+
+
+def check_centers(features: Tensor, labels: Tensor, centers: Tensor) -> None:
+    """Features (B, M, N), labels (B,) and centers (C, M, N) must fit; the labels' range is checked on the CPU only."""
+    if features.ndim != 3 or features.numel() == 0 or not features.is_floating_point():
+        raise ValueError(f"features has shape {shape(features)} and type {features.dtype}, must be (B, M, N) floats")
+    if centers.ndim != 3 or centers.shape[1:] != features.shape[1:] or not centers.is_floating_point():
+        raise ValueError(
+            f"centers has shape {shape(centers)} and type {centers.dtype}, must be (C, M, N) floats "
+            f"for features of shape {shape(features)}"
+        )
+    if labels.shape != features.shape[:1]:
+        raise ValueError(f"labels has shape {shape(labels)}, features {shape(features)}: one label per image")
+    check_integers("labels", labels)
+    if labels.device.type == "cpu" and not 0 <= int(labels.min()) <= int(labels.max()) < len(centers):
+        raise ValueError(
+            f"labels has shape {shape(labels)} and runs from {int(labels.min())} to {int(labels.max())}, "
+            f"beyond the {len(centers)} classes of centers {shape(centers)}"
+        )
+
+
 def check_integers(name: str, values: Tensor) -> None:
     """`values` must hold integers."""
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:

@@ -6,7 +6,7 @@ training and feeds nothing back.
 """
 
 from fglib.errors import unknown
-from fglib.measure import basic, grafit, patterns
+from fglib.measure import basic, coarse2fine, grafit, patterns
 from fglib.measure.trained import Arrays, Metrics, Trained
 
 MEASURES = {
@@ -23,6 +23,10 @@ MEASURES = {
     "trunk": grafit.trunk,
     "levels": grafit.levels,
     "separation": grafit.separation,
+    "recognition": coarse2fine.recognition,
+    "localization": coarse2fine.localization,
+    "attention_parts": coarse2fine.attention_parts,
+    "upsampling": coarse2fine.upsampling,
 }
 
 

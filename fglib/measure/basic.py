@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fglib.inference import apply
-from fglib.measure.trained import Arrays, Metrics, Trained
+from fglib.measure.trained import Arrays, Metrics, Trained, thumbnails
 from fglib.retrieval import evaluate_retrieval, nearest, summary
 
 
@@ -70,10 +70,3 @@ def embedding(trained: Trained, most: int = 800) -> tuple[Metrics, Arrays]:
 
 def _percent(hit: Tensor) -> float:
     return 100 * hit.any(1).double().mean().item()
-
-
-def thumbnails(images: Tensor, most: int = 48) -> np.ndarray:
-    """uint8 images (n, 3, H, W) as (n, h, w, 3), no side over `most` pixels."""
-    step = max(1, -(-images.shape[-1] // most))
-    small = torch.nn.functional.avg_pool2d(images.float(), step) if step > 1 else images
-    return small.round().byte().permute(0, 2, 3, 1).numpy()

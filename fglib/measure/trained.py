@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from fglib.config import RunConfig
@@ -53,3 +54,10 @@ class Trained:
     def test_labels(self, kind: str) -> Tensor:
         """Labels (n,) of the test set at the level that is `coarse` or `fine` in this configuration."""
         return self.data.test.labels(getattr(self.config.data, kind))
+
+
+def thumbnails(images: Tensor, most: int = 48) -> np.ndarray:
+    """uint8 images (n, 3, H, W) as (n, h, w, 3), no side over `most` pixels."""
+    step = max(1, -(-images.shape[-1] // most))
+    small = F.avg_pool2d(images.float(), step) if step > 1 else images
+    return small.round().byte().permute(0, 2, 3, 1).numpy()

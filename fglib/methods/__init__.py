@@ -7,11 +7,13 @@ Every method is an `nn.Module` with three members, so that one loop trains all o
     after_step(batch) -> None; memory banks, moving averages and centers are written here and nowhere else
 
 Around the loop, `before_training` and `after_training` are for what takes a pass over all training images: filling a
-memory, finding clusters. A method with a classifier of the coarse labels also has `logits(images) -> (B, C)`.
+memory, finding clusters. A method with a classifier of the coarse labels also has `logits(images) -> (B, C)`, one that
+tells where the object is `location_maps(images) -> (B, H, W)`.
 """
 
 from fglib.config import RunConfig
 from fglib.errors import ConfigError, unknown
+from fglib.methods.coarse2fine import BAP, WSDAN, Coarse2Fine, Plain, Upsampling
 from fglib.methods.grafit import SNCA, Baseline, CEInst, ClusterFitPlus, Grafit, GrafitFC, Inst, SNCAPlus
 from fglib.methods.patterns import Base, BaseIndi, BaseIndiEff, Fine, Indi
 from fglib.methods.protocol import Batch, Method, Task
@@ -33,6 +35,11 @@ METHODS: dict[str, type[Method]] = {
     "inst": Inst,
     "ce_inst": CEInst,
     "transfer": Transfer,
+    "plain": Plain,
+    "bap": BAP,
+    "ws_dan": WSDAN,
+    "coarse2fine": Coarse2Fine,
+    "upsampler": Upsampling,
 }
 
 
@@ -46,7 +53,7 @@ def build_method(config: RunConfig, task: Task) -> Method:
             f"method '{config.method.name}' trains on the fine labels ('{config.data.fine}'), which the "
             "configuration hides; set `use_fine: true` if that is what you want"
         )
-    trunk = build_trunk(config.model)
+    trunk = build_trunk(config.model) if method.builds_trunk else None
     try:
         return method(trunk, task, **config.method.options)
     except ConfigError:

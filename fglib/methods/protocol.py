@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from fglib.data.hierarchy import ROOT
 from fglib.data.images import ImageSet
 from fglib.errors import ConfigError, HiddenLabelsError
-from fglib.models import Trunk
 
 # a function of images (B, 3, H, W) -> its values (n, ...) for all training images by index, in evaluation mode
 OverImages = Callable[[Callable[[Tensor], Tensor]], Tensor]
@@ -22,10 +21,10 @@ class Task:
     num_coarse: int
     coarse: Tensor  # (num_images,) coarse label of every training image
     num_fine: int | None = None  # None when the fine labels are hidden
-    pretrained: Trunk | None = None  # the trunk of the run that the configuration starts from
+    pretrained: nn.Module | None = None  # the trunk of the run that the configuration starts from
 
     @classmethod
-    def of(cls, train: ImageSet, coarse: str, fine: str | None, pretrained: Trunk | None = None) -> "Task":
+    def of(cls, train: ImageSet, coarse: str, fine: str | None, pretrained: nn.Module | None = None) -> "Task":
         """The task of a training set; `fine` is None when the fine labels are hidden.
 
         Raises ConfigError when a level that is trained on has fewer than two classes, unless it is the level
@@ -63,13 +62,18 @@ class Batch:
             )
         return self.fine_labels
 
+    def merged(self) -> tuple[Tensor, Tensor]:
+        """All views as one batch of images (T B, 3, H, W), and their coarse labels (T B,)."""
+        return self.views.flatten(0, 1), self.coarse.repeat(len(self.views))
+
 
 class Method(nn.Module):
     """Base of all methods; see the package's docstring for the members."""
 
     needs_fine = False  # trains on the fine labels
+    builds_trunk = True  # stands on the network that the configuration's `model` describes
 
-    def __init__(self, trunk: Trunk) -> None:
+    def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
         self.trunk = trunk
 
@@ -89,3 +93,16 @@ class Method(nn.Module):
 
     def after_training(self, over_images: OverImages) -> None:
         """State made with the final weights; nothing by default."""
+
+
+def take_weights(network: nn.Module, task: Task, what: str = "trunk") -> None:
+    """Give a network the weights of the run that the configuration starts from.
+
+    Raises ConfigError naming `what` the network is when that run's is another one.
+    """
+    try:
+        network.load_state_dict(task.pretrained.state_dict())
+    except RuntimeError as e:
+        raise ConfigError(
+            f"the {what} of the run that `start` names is another network: give both runs the same `model` and options"
+        ) from e

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.errors import ConfigError, unknown
-from fglib.methods.protocol import Batch, Method, Task
+from fglib.errors import unknown
+from fglib.methods.protocol import Batch, Method, Task, take_weights
 from fglib.models import Trunk
 from fglib.models.heads import mlp_classifier
 
@@ -25,12 +25,7 @@ class Transfer(Method):
         if classifier not in CLASSIFIERS:
             raise unknown("classifier", classifier, CLASSIFIERS)
         if task.pretrained is not None:
-            try:
-                trunk.load_state_dict(task.pretrained.state_dict())
-            except RuntimeError as e:
-                raise ConfigError(
-                    "the trunk of the run that `start` names is another network: give both runs the same `model`"
-                ) from e
+            take_weights(trunk, task)
         self.classifier = CLASSIFIERS[classifier](trunk.dim, task.num_coarse)
         self.frozen = freeze
         trunk.requires_grad_(not freeze)
@@ -43,9 +38,10 @@ class Transfer(Method):
         return self
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
+        images, labels = batch.merged()
         with torch.set_grad_enabled(not self.frozen):
-            f = self.trunk(batch.views.flatten(0, 1)).float()
-        scores, labels = self.classifier(f), batch.coarse.repeat(len(batch.views))
+            f = self.trunk(images).float()
+        scores = self.classifier(f)
         # the share of right answers in training, in percent, is logged beside the loss
         top1 = 100 * (scores.argmax(1) == labels).float().mean()
         return {"total": F.cross_entropy(scores, labels), "top1": top1}

@@ -1,6 +1,17 @@
 """Networks: trunks that turn images into features, and the parts the papers put on them."""
 
+from fglib.models.attention import bilinear_attention_pool, orthogonal_rows_, update_centers_
 from fglib.models.backbones import Trunk, build_trunk
 from fglib.models.ema import ema_update_
+from fglib.models.upsampler import Upsampler, bilinear_upsample
 
-__all__ = ["Trunk", "build_trunk", "ema_update_"]
+__all__ = [
+    "Trunk",
+    "Upsampler",
+    "bilinear_attention_pool",
+    "bilinear_upsample",
+    "build_trunk",
+    "ema_update_",
+    "orthogonal_rows_",
+    "update_centers_",
+]

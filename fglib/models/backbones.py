@@ -4,7 +4,9 @@ A trunk takes images (B, 3, H, W) in [0, 1], normalizes them by its own channel 
 last feature map (`maps`) or its spatial mean (`forward`), the f(x) of the papers.
 """
 
+import copy
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +18,20 @@ from fglib.errors import ConfigError, unknown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)  # InceptionV3's mean and deviation: its weights were trained on pixels from -1 to 1
+OUTSIDE = ("AuxLogits", "avgpool", "dropout", "fc")  # parts of torchvision's networks that make no feature map
 
 
 class Trunk(nn.Module):
     """Normalization, a convolutional body (B, 3, H, W) -> (B, dim, h, w), and global average pooling."""
 
-    def __init__(self, body: nn.Module, dim: int) -> None:
+    def __init__(
+        self, body: nn.Module, dim: int, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+    ) -> None:
         super().__init__()
         self.body, self.dim = body, dim
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def maps(self, images: Tensor) -> Tensor:
         """Last feature map (B, dim, h, w) of images (B, 3, H, W) in [0, 1]."""
@@ -40,8 +46,9 @@ def build_trunk(config: ModelConfig) -> Trunk:
     """The trunk a configuration names.
 
     `small_resnet` is a basic-block ResNet for small images with `width` channels in its first stage, doubled
-    in each further one. Every other name is a torchvision ResNet, ResNeXt, Wide ResNet or RegNet; the stem
-    "32px" (a 3x3 convolution of stride 1, no max-pool) suits small images. `weights` loads torchvision's.
+    in each further one. Every other name is a torchvision ResNet, ResNeXt, Wide ResNet, RegNet or inception_v3; the
+    stem "32px" (a 3x3 convolution of stride 1, no max-pool) suits small images. `weights` loads torchvision's. `layer`
+    ends the network early: the output of the layer of that name is the feature map.
     """
     if config.stem not in ("32px", "224px"):
         raise unknown("stem", config.stem, ("32px", "224px"))
@@ -51,10 +58,12 @@ def build_trunk(config: ModelConfig) -> Trunk:
         body, dim = small_resnet(config.width, config.blocks)
     else:
         body, dim = _torchvision_body(config)
+    if config.layer is not None:
+        body, dim = _up_to(config.layer, body)
     for module in body.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False  # attribution methods read activations that an in-place ReLU overwrites
-    return Trunk(body, dim)
+    return Trunk(body, dim, *(HALF, HALF) if config.backbone == "inception_v3" else ())
 
 
 def small_resnet(width: int, blocks: tuple[int, ...]) -> tuple[nn.Sequential, int]:
@@ -79,18 +88,21 @@ def small_resnet(width: int, blocks: tuple[int, ...]) -> tuple[nn.Sequential, in
 
 
 def _torchvision_body(config: ModelConfig) -> tuple[nn.Module, int]:
-    known = [n for n in tv.list_models(module=tv) if n.startswith(("resnet", "resnext", "wide_resnet", "regnet"))]
+    families = ("resnet", "resnext", "wide_resnet", "regnet", "inception")
+    known = [n for n in tv.list_models(module=tv) if n.startswith(families)]
     if config.backbone not in known:
         raise unknown("backbone", config.backbone, [*known, "small_resnet"])
+    # said outright, because torchvision warns that the default of its InceptionV3 will change
+    options = {"init_weights": True} if config.backbone == "inception_v3" and not config.weights else {}
     try:
-        network = tv.get_model(config.backbone, weights=config.weights)
+        network = tv.get_model(config.backbone, weights=config.weights, **options)
     except OSError as e:
         raise ConfigError(
             f"the weights {config.weights} of {config.backbone} could not be fetched: {e}; put the file into "
             f"{torch.hub.get_dir()}/checkpoints, or set model.weights to null to train from scratch"
         ) from e
     dim = network.fc.in_features
-    parts = OrderedDict((n, m) for n, m in network.named_children() if n not in ("avgpool", "fc"))
+    parts = OrderedDict((n, m) for n, m in network.named_children() if n not in OUTSIDE)
     if config.stem == "32px":
         if "conv1" not in parts:
             raise ConfigError(f"stem 32px is for ResNets, not {config.backbone}; use stem 224px")
@@ -98,3 +110,14 @@ def _torchvision_body(config: ModelConfig) -> tuple[nn.Module, int]:
         nn.init.kaiming_normal_(parts["conv1"].weight, mode="fan_out", nonlinearity="relu")
         del parts["maxpool"]
     return nn.Sequential(parts), dim
+
+
+def _up_to(layer: str, body: nn.Sequential) -> tuple[nn.Sequential, int]:
+    """The body up to and with the layer of that name, and its number of channels."""
+    names = [name for name, _ in body.named_children()]
+    if layer not in names:
+        raise unknown("layer", layer, names, "model.layer")
+    body = body[: names.index(layer) + 1]
+    with torch.no_grad():  # on no device: only the shape is asked for
+        maps = copy.deepcopy(body).to("meta").eval()(torch.empty(1, 3, 128, 128, device="meta"))
+    return body, maps.shape[1]

@@ -51,10 +51,12 @@ MODELS = ["AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012", "smart
 
 def annotations(rows, **changes):
     """The struct array of an annotation file."""
-    fields = {"bbox_x1": "O", "class": "O", "fname": "O", **changes}
+    box = {"bbox_x1": 5, "bbox_y1": 1, "bbox_x2": 8, "bbox_y2": 6}
+    fields = {**dict.fromkeys((*box, "class", "fname"), "O"), **changes}
     entries = np.zeros((1, len(rows)), dtype=[(name, kind) for name, kind in fields.items() if kind])
-    for i, (number, file) in enumerate(rows):
-        entries[0, i] = tuple({"bbox_x1": 3, "class": number, "fname": file}[name] for name in entries.dtype.names)
+    for i, (number, file, *corners) in enumerate(rows):
+        values = {**box, **dict(zip(box, corners)), "class": number, "fname": file}
+        entries[0, i] = tuple(values[name] for name in entries.dtype.names)
     return {"annotations": entries}
 
 
@@ -83,6 +85,35 @@ def test_cars(cars):
     assert data.test.labels("model").tolist() == [1, 2]
     for split in (data.train, data.test):
         assert np.abs(split.images[:, 0, 0, 0].numpy() - 80.0 * (split.labels("model").numpy() + 1)).max() < 4
+
+
+def test_boxes_of_cars(cars):
+    savemat(cars / "devkit/cars_train_annos.mat", annotations([(3, "00003.jpg", 3, 3, 4, 6), (1, "00001.jpg")]))
+    data = load("cars", cars.parent, size=16)
+    # pixels are numbered from 1 and the last belongs to the box; two columns are cut on either side, the rest doubled
+    assert data.train.boxes.tolist() == [[4, 0, 12, 12], [0, 4, 4, 12]]
+    assert data.test.boxes.tolist() == [[4, 0, 12, 12]] * 2
+
+
+def test_cars_without_boxes(cars):
+    for table in ("devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"):
+        savemat(cars / table, annotations([(1, "00001.jpg")], bbox_x2=None))
+    data = load("cars", cars.parent, size=8)
+    assert data.train.boxes is data.test.boxes is None
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ((13, 1, 15, 6), r"gives 00001.jpg \(12 x 8 pixels\) the box .* lies outside the image"),
+        ((5, 4, 8, 3), "gives 00001.jpg .* is empty or reversed"),
+        ((5, 4, 8, "low"), "it needs 4 numbers for 00001.jpg"),
+    ],
+)
+def test_cars_with_boxes_that_cannot_be(cars, box, message):
+    savemat(cars / "devkit/cars_train_annos.mat", annotations([(1, "00001.jpg", *box), (2, "00002.jpg")]))
+    with pytest.raises(DataError, match=f"cars_train_annos.mat .*{message}"):
+        load("cars", cars.parent, size=8)
 
 
 def test_cars_with_tables_that_do_not_fit(cars):

@@ -23,6 +23,7 @@ def four():
         paths=("p0", "p1", "p2", "p3"),
         masks={"thing": torch.eye(4, dtype=torch.bool)[:, :2, None].expand(4, 2, 5)},
         boxes=torch.arange(16.0).reshape(4, 4),
+        part_boxes={"part": torch.arange(16.0, 32.0).reshape(4, 4)},
     )
 
 
@@ -59,6 +60,7 @@ def test_labels_of_the_root_say_nothing_and_hide_nothing_else(four):
     assert rooted.labels(ROOT).dtype == torch.long
     assert all(torch.equal(rooted.labels(level), TARGETS[level]) for level in HIERARCHY.levels)
     assert rooted.images is four.images
+    assert rooted.part_boxes is four.part_boxes
     coarse = four.only("top").with_root()
     assert coarse.visible == (ROOT, "top")
     with pytest.raises(HiddenLabelsError, match="'leaf'"):
@@ -74,6 +76,7 @@ def test_a_subset_takes_everything_along(four, index):
     assert part.paths == ("p2", "p0")
     assert torch.equal(part.masks["thing"], four.masks["thing"][[2, 0]])
     assert torch.equal(part.boxes, four.boxes[[2, 0]])
+    assert torch.equal(part.part_boxes["part"], four.part_boxes["part"][[2, 0]])
 
 
 def test_a_subset_by_mask_and_an_empty_one(four):
@@ -101,6 +104,7 @@ def test_a_subset_of_files_decodes_nothing(four):
         ({"visible": ("tops",)}, ConfigError, "did you mean 'top'"),
         ({"paths": ("p0",)}, DataError, "paths: 1 entries for 4"),
         ({"boxes": torch.zeros(3, 4)}, DataError, "boxes: 3 entries for 4"),
+        ({"part_boxes": {"wing": torch.zeros(3, 4)}}, DataError, "boxes of wing: 3 entries for 4"),
         ({"masks": {"thing": torch.zeros(2, 2, 5)}}, DataError, "thing: 2 entries for 4"),
     ],
 )

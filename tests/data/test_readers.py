@@ -180,6 +180,22 @@ def test_a_cub_table_without_its_columns(tmp_path):
         load("cub50", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ("10,5,0,20,50,50", r"gives a.png \(50 x 50 pixels\) the box .* is empty or reversed"),
+        ("50,5,10,20,50,50", "gives a.png .* lies outside the image"),
+        ("10,5,wide,20,50,50", "it needs 6 numbers for a.png .*wide"),
+    ],
+)
+def test_cub_boxes_that_cannot_be(tmp_path, box, message):
+    (tmp_path / "CUB50").mkdir()
+    head = "path,split,species,genus,family,order,box_x,box_y,box_w,box_h,width,height"
+    (tmp_path / "CUB50/labels.csv").write_text(f"{head}\na.png,train,s,g,f,o,{box}\n")
+    with pytest.raises(DataError, match=f"labels.csv .*{message}"):
+        load("cub50", tmp_path)
+
+
 def test_pets(tmp_path, write_image):
     base = tmp_path / "oxford-iiit-pet"
     (base / "annotations").mkdir(parents=True)

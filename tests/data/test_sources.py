@@ -5,7 +5,7 @@ import pytest
 from fglib.data.sources import SOURCES, find_root, load, status
 from fglib.errors import ConfigError, DataError
 
-BOXED = ("digits", "patches", "nested_patches")
+BOXED = ("digits", "patches", "nested_patches", "parts", "part_attributes", "interpolations")
 STORED = (
     "omniglot",
     "cifar100",
@@ -13,11 +13,16 @@ STORED = (
     "pets",
     "sop",
     "imagenet",
+    "inaturalist2017",
     "inaturalist2018",
     "inaturalist2019",
     "flowers102",
     "cars",
     "food101",
+    "cub200",
+    "aircraft",
+    "dogs",
+    "celeba",
 )
 
 
@@ -130,7 +135,7 @@ def test_tables_that_torchvision_leaves_out_come_before_its_images(tmp_path, mon
     assert {folder for _, folder in calls} == {str(tmp_path / "inaturalist2019")}
 
 
-@pytest.mark.parametrize("name", ["cub50", "sop", "imagenet", "cars"])
+@pytest.mark.parametrize("name", ["cub50", "sop", "imagenet", "cars", "cub200", "dogs"])
 def test_what_cannot_be_downloaded_says_how_to_get_it(name, tmp_path):
     with pytest.raises(DataError, match="to get it: "):
         load(name, tmp_path, download=True)

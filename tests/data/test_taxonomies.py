@@ -215,3 +215,52 @@ def test_an_image_that_is_not_there_is_named(inaturalist, year):
     (inaturalist / f"train_val{year}/Any/5/2.png").unlink()
     with pytest.raises(DataError, match=f"cannot decode image .*train_val{year}/Any/5/2.png"):
         load(inaturalist.name, inaturalist.parent, size=8)
+
+
+@pytest.fixture
+def inaturalist2017(tmp_path, write_image):
+    """Two supercategories with a species of the same name in both; images of category c have red 60 * c."""
+    base = tmp_path / "inaturalist2017"
+    names = {0: ("Plantae", "Ficus alba"), 1: ("Mollusca", "Ficus alba"), 2: ("Mollusca", "Helix nux")}
+    categories = [{"id": c, "supercategory": above, "name": name} for c, (above, name) in names.items()]
+    for split, numbers in (("train", (2, 1)), ("val", (3,))):
+        images, annotations = [], []
+        for c, path in names.items():
+            for number in numbers:
+                file = f"train_val_images/{'/'.join(path)}/{number}.png"
+                write_image(base / file, (60 * c, 0, 0), (12, 10))
+                images.append({"id": 10 * c + number, "file_name": file, "width": 12, "height": 10})
+                annotations.append({"id": 7, "image_id": 10 * c + number, "category_id": c})
+        table = {"images": images, "categories": categories, "annotations": annotations[::-1]}
+        (base / f"{split}2017.json").write_text(json.dumps(table))
+    return base
+
+
+@pytest.mark.parametrize("layout", ["published", "torchvision", "zip in a folder"])
+def test_inaturalist2017(inaturalist2017, layout):
+    if layout == "torchvision":
+        (inaturalist2017 / "train_val_images").rename(inaturalist2017 / "2017")
+    if layout == "zip in a folder":
+        (inaturalist2017 / "train_val2017").mkdir()
+        for split in ("train", "val"):
+            (inaturalist2017 / f"{split}2017.json").rename(inaturalist2017 / f"train_val2017/{split}2017.json")
+    data = load("inaturalist2017", inaturalist2017.parent, size=8)
+    assert data.hierarchy.levels == ("supercategory", "species")
+    assert data.hierarchy.classes["supercategory"] == ("Mollusca", "Plantae")
+    assert data.hierarchy.classes["species"] == ("Mollusca/Ficus alba", "Mollusca/Helix nux", "Plantae/Ficus alba")
+    assert data.hierarchy.parents["species"] == (0, 0, 1)
+    assert data.train.paths[:3] == (
+        "Mollusca/Ficus alba/1.png",
+        "Mollusca/Ficus alba/2.png",
+        "Mollusca/Helix nux/1.png",
+    )
+    for split, count in ((data.train, 2), (data.test, 1)):
+        assert torch.bincount(split.labels("species")).tolist() == [count] * 3
+        assert ((split.images[:, 0, 0, 0] / 60).int() == torch.tensor([1, 2, 0])[split.labels("species")]).all()
+
+
+@pytest.mark.parametrize("content", [{"images": []}, {"categories": [{"id": 1, "name": "Ficus alba"}]}, [1]])
+def test_inaturalist2017_without_supercategories(inaturalist2017, content):
+    (inaturalist2017 / "train2017.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="train2017.json is not .*: it needs a list of categories with id, super"):
+        load("inaturalist2017", inaturalist2017.parent, size=8)

@@ -1,0 +1,70 @@
+"""Boxes of stored images, moved into the center squares that are decoded of them.
+
+A box is (x0, y0, x1, y1) in pixels, half-open: x1 - x0 is its width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fglib.data.files import center_square
+from fglib.data.tables import damaged
+from fglib.errors import DataError
+
+
+def numbers(table: Path, names: Sequence[str], rows: Sequence[Sequence], count: int = 4) -> Tensor:
+    """What a table gives for each image, as numbers (n,count) float64; DataError where it is not that."""
+    found = []
+    for name, row in zip(names, rows):
+        try:
+            found.append([float(word) for word in row])
+        except (TypeError, ValueError) as error:
+            raise damaged(table, f"it needs {count} numbers for {name} ({error})") from error
+        if len(found[-1]) != count:
+            raise damaged(table, f"it needs {count} numbers for {name}, not {len(found[-1])}")
+    return torch.tensor(found, dtype=torch.float64).reshape(-1, count)
+
+
+def cropped_boxes(corners: Tensor, sides: Tensor, size: int, table: Path, names: Sequence[str]) -> Tensor:
+    """Boxes (n,4) in the center squares, of `size` pixels, from those in stored images, (n,4) float64.
+
+    sides: width and height (n,2) float64 of the stored images, NaN where they are not known, as is the box then.
+    table, names: what the boxes were read from, and the image of each.
+    A box is cut at the border of the square. It keeps a pixel at least: of an object that lies beside the square,
+    the box is a pixel at the border.
+    Raises DataError for a box that is empty, reversed, not finite or outside its image.
+    """
+    _check_boxes(corners, sides, table, names)
+    squares = corners.new_tensor([center_square(width, height) for width, height in sides.tolist()]).reshape(-1, 4)
+    scale = size / (squares[:, 2:] - squares[:, :2])
+    low = ((corners[:, :2] - squares[:, :2]) * scale).clamp(0, size - 1)
+    high = ((corners[:, 2:] - squares[:, :2]) * scale).clamp(max=size)
+    return torch.cat([low, high.maximum(low + 1)], dim=1).float()
+
+
+def stored_sides(folder: Path, names: Sequence[str]) -> Tensor:
+    """Width and height (n,2) float64 of image files, NaN for one that cannot be read: who decodes it will complain."""
+    sides = torch.full((len(names), 2), torch.nan, dtype=torch.float64)
+    for i, name in enumerate(names):
+        try:
+            with Image.open(folder / name) as image:
+                sides[i] = torch.tensor(image.size)
+        except Exception:  # a damaged file makes Pillow's readers fail in any way they can
+            continue
+    return sides
+
+
+def _check_boxes(corners: Tensor, sides: Tensor, table: Path, names: Sequence[str]) -> None:
+    faults = {
+        "is not finite": ~corners.isfinite().all(dim=1),
+        "is empty or reversed": (corners[:, 2:] <= corners[:, :2]).any(dim=1),
+        "lies outside the image": (corners[:, :2] >= sides).any(dim=1) | (corners[:, 2:] <= 0).any(dim=1),
+    }
+    for fault, wrong in faults.items():
+        if wrong.any():
+            i = int(wrong.nonzero()[0])
+            box, (width, height) = tuple(corners[i].tolist()), sides[i].tolist()
+            raise DataError(f"{table} gives {names[i]} ({width:g} x {height:g} pixels) the box {box}, which {fault}")
