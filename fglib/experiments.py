@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -73,6 +74,11 @@ def merge(base: dict, over: dict) -> dict:
 
 def load_experiment(path: Path) -> Experiment:
     """Read an experiment file; every variant is resolved in every preset, so that a typo shows at once."""
+    return _load(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # the ledger asks for the same files hundreds of times
+def _load(path: Path, changed: int) -> Experiment:
     try:
         raw = yaml.safe_load(path.read_text())
     except yaml.YAMLError as e:

@@ -35,7 +35,7 @@ def ready_for(name, **changes):
     config = dataclasses.replace(config, method=MethodConfig(name), augment=AugmentConfig(views=2))
     data = dataset()
     if name == "upsampler":
-        data = DataSet("interpolations", *interpolations(4, images=120, test_images=6))
+        data = DataSet("interpolations", *interpolations(4, images=24, test_images=6))
         names = dataclasses.replace(config.data, coarse="interpolation", fine="interpolation")
         config = dataclasses.replace(config, data=names)
     pretrained = Upsampler() if name == "coarse2fine" else build_trunk(config.model)
@@ -44,7 +44,8 @@ def ready_for(name, **changes):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss(name):
-    method, train, config = ready_for(name, epochs=60, lr=0.05)
+    # the up-sampler has two layers without normalization and starts slowly
+    method, train, config = ready_for(name, epochs=60, lr=0.3 if name == "upsampler" else 0.05)
     progress, finished = fit(method, train, config)
     assert finished and len(progress.history) == 60
     first, last = progress.history[0]["total"], progress.history[-1]["total"]
@@ -201,9 +202,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_parts_and_advice(tmp_path):
 def test_hidden_labels_stay_hidden_from_every_coarse_trained_method():
     for name in METHODS:
         _, train, _ = ready_for(name)
-        if name == "fine":
+        if name in ("fine", "upsampler"):  # permitted to see them; trained on maps, which have one level
             continue
-        assert train.visible == (config.data.coarse,)
+        assert train.visible == ("big",)
         with pytest.raises(HiddenLabelsError, match="small"):
             train.labels("small")
     with pytest.raises(ConfigError, match="use_fine: true"):

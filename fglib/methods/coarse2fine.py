@@ -164,7 +164,8 @@ class Coarse2Fine(BAP):
     """The two-stage network of Algorithm 1.
 
     upsampler: "learned", the network that `start` names (a run of method "upsampler" of this width) or without `start`
-    a fresh one, which learns on with everything else; or "bilinear". inference: which prediction counts, "coarse", "fine" or their "average".
+    a fresh one, which learns on with everything else; or "bilinear". inference: which prediction counts, "coarse",
+    "fine" or their "average".
     """
 
     def __init__(

@@ -34,8 +34,17 @@ class Trunk(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def maps(self, images: Tensor) -> Tensor:
-        """Last feature map (B, dim, h, w) of images (B, 3, H, W) in [0, 1]."""
-        return self.body((images - self.mean) / self.std)
+        """Last feature map (B, dim, h, w) of images (B, 3, H, W) in [0, 1]; ConfigError where they are too small."""
+        try:
+            return self.body((images - self.mean) / self.std)
+        except RuntimeError as e:
+            if "too small" not in str(e) and "greater than actual input size" not in str(e):
+                raise
+            height, width = images.shape[-2:]
+            raise ConfigError(
+                f"images of {height} x {width} pixels are too small for this network: nothing is left of them before "
+                "its last layer; set data.size higher or model.layer to an earlier one"
+            ) from e
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, dim) of images (B, 3, H, W) in [0, 1]: the spatial mean of the last feature map."""

@@ -69,3 +69,27 @@ def test_weights_that_cannot_be_fetched_say_where_to_put_them(monkeypatch):
     monkeypatch.setattr(tv, "get_model", offline)
     with pytest.raises(ConfigError, match="IMAGENET1K_V1 of resnet18 could not be fetched.*checkpoints"):
         build_trunk(ModelConfig("resnet18", weights="IMAGENET1K_V1"))
+
+
+def test_a_network_ends_at_the_layer_that_is_named():
+    whole, cut = (build_trunk(ModelConfig("resnet18", layer=layer)).eval() for layer in (None, "layer3"))
+    assert cut.dim == 256 and cut.maps(torch.rand(1, 3, 64, 64)).shape == (1, 256, 4, 4)
+    assert parameters(cut) == parameters(whole) - parameters(whole.body.layer4)
+    small = build_trunk(ModelConfig("small_resnet", width=6, blocks=(1, 1, 1), layer="layer2"))
+    assert small.dim == 12 and small.maps(torch.rand(2, 3, 16, 16)).shape == (2, 12, 8, 8)
+    with pytest.raises(ConfigError, match="unknown layer 'layer5' .*did you mean 'layer4'"):
+        build_trunk(ModelConfig("resnet18", layer="layer5"))
+
+
+def test_inception_v3_gives_the_papers_768_channels_and_takes_pixels_from_minus_one_to_one():
+    with torch.device("meta"):  # its start takes seconds to draw; shapes are enough
+        trunk = build_trunk(ModelConfig("inception_v3", layer="Mixed_6e"))
+        assert trunk.maps(torch.rand(1, 3, 448, 448)).shape == (1, trunk.dim, 26, 26) == (1, 768, 26, 26)
+    whole = build_trunk(ModelConfig("inception_v3", layer="Conv2d_1a_3x3"))
+    assert whole.mean.unique().tolist() == [0.5] and whole.std.unique().tolist() == [0.5]
+
+
+def test_images_too_small_for_a_network_are_named():
+    trunk = build_trunk(ModelConfig("inception_v3", layer="Mixed_5b")).eval()
+    with pytest.raises(ConfigError, match=r"images of 20 x 20 pixels are too small for this network"):
+        trunk.maps(torch.rand(1, 3, 20, 20))
