@@ -18,8 +18,9 @@ export PIP_NO_CACHE_DIR := 1
 book: $(STAMP)
 	@$(BIN)/fglib book
 
+# One worker for each processor, one thread for each worker; a file's tests stay together and share what they train.
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -134,7 +134,7 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
     ("target", "command"),
     [
         ("book", ".venv/bin/fglib book"),
-        ("test", ".venv/bin/python -m pytest"),
+        ("test", "OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --dist loadfile"),
         ("lint", ".venv/bin/ruff check .\n.venv/bin/ruff format --check ."),
     ],
 )
