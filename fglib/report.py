@@ -14,6 +14,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from fglib.experiments import Experiment, load_experiment
+from fglib.methods import METHODS
 from fglib.paths import experiment_path, results_dir
 from fglib.plots import LABELS
 from fglib.runs import Results
@@ -103,6 +104,8 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
         or "none",
         "preset": f"{preset}: {experiment.preset(preset).hardware}",
     }
+    if not METHODS[config.method.name].builds_trunk:
+        del rows["network"]
     return pd.DataFrame({"setting": rows})
 
 

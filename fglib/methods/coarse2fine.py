@@ -74,9 +74,8 @@ class BAP(Method):
         self.center_weight, self.center_momentum = center_weight, center_momentum
         self.overlap, self.overlap_weight = overlap, overlap_weight
         self.attention = nn.Conv2d(trunk.dim, maps, 1, bias=False)
-        self.norm = nn.BatchNorm2d(
-            maps, affine=False
-        )  # without it most maps are negative everywhere: nothing is attended
+        # without it most maps of an untrained network are negative everywhere, and nothing is attended
+        self.norm = nn.BatchNorm2d(maps, affine=False)
         if orthogonal:
             orthogonal_rows_(self.attention.weight)
         self.coarse_head = nn.Linear(maps * trunk.dim, task.num_coarse)
