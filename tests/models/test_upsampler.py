@@ -51,14 +51,15 @@ def test_a_map_is_doubled_by_one_network_until_it_has_the_size(factor, number):
     size = (3 * factor, 5 * factor)
     small = maps(2, number, 3, 5)
     large = upsampler(small, size)
-    assert large.shape == (2, number, *size) and 2 ** len(calls) == factor
+    doublings = len(calls)
+    assert large.shape == (2, number, *size) and 2**doublings == factor
     again = small.flatten(0, 1)[:, None]
-    for _ in calls:
+    for _ in range(doublings):
         again = upsampler.doubling(again)
     assert torch.equal(large, again[:, 0].unflatten(0, (2, number)))
 
 
-@pytest.mark.parametrize(("side", "size", "doublings"), [(26, 448, 4), (17, 299, 4), (3, 17, 2), (4, 5, 1), (4, 4, 1)])
+@pytest.mark.parametrize(("side", "size", "doublings"), [(26, 448, 4), (17, 299, 4), (3, 15, 2), (4, 5, 1), (4, 4, 1)])
 def test_the_number_of_doublings_that_comes_nearest(side, size, doublings):
     upsampler, calls = Upsampler(2), []
     upsampler.doubling.register_forward_hook(lambda *_: calls.append(1))
