@@ -121,7 +121,8 @@ def upsampling(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
     kinds = trained.test_labels("coarse")
 
     def pair(images: Tensor) -> Tensor:
-        every = [method.targets(images, torch.full((len(images),), k)) for k in range(len(INTERPOLATIONS))]
+        wanted = (torch.full((len(images),), k, device=images.device) for k in range(len(INTERPOLATIONS)))
+        every = [method.targets(images, kind) for kind in wanted]
         return torch.cat([method.embed(images), bilinear_upsample(images[:, :1], method.size(images)), *every], 1)
 
     made = apply(method, pair, test, trained.device)  # (n, 2 + kinds, H, W)

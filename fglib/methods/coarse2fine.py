@@ -12,6 +12,8 @@ Both heads tell the classes of the level that is trained on; "coarse" and "fine"
 Attention maps are the output of the 1x1 convolution, normalized over the batch and cut at zero: weights of places.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,7 +46,8 @@ class Plain(Baseline):
         """Class activation map (B, H, W) of the class that is predicted, bilinear at the size of the images."""
         maps = class_activation_maps(self.trunk.maps(images), self.classifier.weight, self.classifier.bias)
         predicted = maps.mean((2, 3)).argmax(1)
-        return at_size_of(images, maps[torch.arange(len(maps)), predicted, None])[:, 0]
+        rows = torch.arange(len(maps), device=maps.device)
+        return at_size_of(images, maps[rows, predicted, None])[:, 0]
 
 
 class BAP(Method):
@@ -294,4 +297,4 @@ def crop_to(images: Tensor, region: Tensor) -> Tensor:
 def mean_of_probabilities(a: Tensor, b: Tensor) -> Tensor:
     """Logarithm (B, C) of the mean of the probabilities of two sets of scores."""
     both = torch.stack([a.log_softmax(1), b.log_softmax(1)])
-    return both.logsumexp(0) - torch.log(torch.tensor(2.0))
+    return both.logsumexp(0) - math.log(2)
