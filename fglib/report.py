@@ -16,7 +16,7 @@ from IPython.display import HTML, Markdown
 from fglib.experiments import Experiment, load_experiment
 from fglib.methods import METHODS
 from fglib.paths import experiment_path, results_dir
-from fglib.plots import LABELS
+from fglib.plots import LABELS, interval
 from fglib.runs import Results
 
 pd.set_option("display.max_colwidth", None)  # a setting is read in full, not cut at 50 characters
@@ -47,6 +47,15 @@ def mean_and_spread(values: np.ndarray, digits: int = 1) -> str:
         return f"{values[0]:.{digits}f}"
     # no-break spaces: a narrow column must not part a mean from its spread
     return f"{values.mean():.{digits}f}\u00a0±\u00a0{values.std(ddof=1):.{digits}f}"
+
+
+def points(values: np.ndarray, digits: int = 1) -> str:
+    """Mean and 95 % interval of differences as text; a single one has no interval, none at all a dash."""
+    if len(values) == 0:
+        return "–"
+    mean, half = interval(values)
+    low, high = (f"{end:+.{digits}f}" for end in (mean - half, mean + half))
+    return f"{mean:+.{digits}f}" + (f" [{low},\u00a0{high}]" if len(values) > 1 else "")
 
 
 def label(name: str) -> str:

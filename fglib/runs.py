@@ -120,6 +120,13 @@ class Results:
         found = [r.metrics.get(metric) for r in self.of(variant)]
         return np.array([v for v in found if v is not None])
 
+    def differences(self, one: str, other: str, metric: str, other_metric: str | None = None) -> np.ndarray:
+        """Differences (seeds,) of a metric between two variants, or two metrics, paired by the seeds that have both."""
+        first = {run.plan.seed: run.metrics.get(metric) for run in self.of(one)}
+        second = {run.plan.seed: run.metrics.get(other_metric or metric) for run in self.of(other)}
+        shared = [s for s in sorted(first.keys() & second.keys()) if None not in (first[s], second[s])]
+        return np.array([first[seed] - second[seed] for seed in shared])
+
     @property
     def command(self) -> str:
         """The command that trains what is missing (the paper's preset where nothing is recorded)."""

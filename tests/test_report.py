@@ -28,6 +28,21 @@ def test_mean_and_spread():
     assert report.mean_and_spread(np.array([40.0, 44.0])) == "42.0\u00a0±\u00a02.8"  # sqrt(8)
 
 
+def test_points_are_a_mean_with_its_interval():
+    assert report.points(np.array([])) == "–"
+    assert report.points(np.array([-2.04])) == "-2.0"
+    # three values of deviation 1: the quantile of Student's t for two degrees of freedom is 4.303, over sqrt(3)
+    assert report.points(np.array([1.0, 2.0, 3.0]), 2) == "+2.00 [-0.48,\u00a0+4.48]"
+
+
+def test_differences_are_paired_by_the_seeds_that_both_variants_have(results):
+    base, other = ({r.plan.seed: r.metrics["fine_r1"] for r in results.of(v)} for v in ("base", "base_indi"))
+    expected = [other[seed] - base[seed] for seed in sorted(base) if seed in other]
+    assert results.differences("base_indi", "base", "fine_r1").tolist() == expected and len(expected) == 1
+    assert results.differences("base", "base", "fine_r1", "fine_r1").tolist() == [0.0, 0.0]
+    assert len(results.differences("base", "base_indi", "no_such_metric")) == 0
+
+
 def test_table_has_a_row_per_variant_and_the_papers_figures_beside(results):
     table = report.metric_table(results, ["fine_r1", "fine_map"], {"base": [37.06, None]})
     assert list(table.index) == ["Base", "Base-Indi"]
