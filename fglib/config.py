@@ -87,6 +87,7 @@ class TrainConfig:
     amp: str = "off"  # off | bf16
     channels_last: bool = True
     compile: bool = False
+    errors_every: int = 0  # epochs between errors on training and test set, kept in the history; 0: never
 
 
 @dataclass(frozen=True)

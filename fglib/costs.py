@@ -60,3 +60,22 @@ def attention_parameters(maps: int = 8, backbone: str = "inception_v3", layer: s
         trunk = build_trunk(ModelConfig(backbone, layer=layer))
         method = BAP(trunk, Task(2, 2, torch.zeros(2, dtype=torch.long)), maps=maps, orthogonal=False)
     return {"channels": trunk.dim, "parameters": sum(p.numel() for p in method.attention.parameters())}
+
+
+def method_parameters(backbone: str = "resnet50", classes: int = 200) -> dict[str, int]:
+    """Trainable weights of the plain network and of "Subtle Differences" on it, and of torchvision's own (Table 2).
+
+    Returns {"network": torchvision's, with a classifier of that many classes, "plain": the method of that name,
+    "db_gce": with the block and the loss}.
+    """
+    from torchvision.models import get_model
+
+    from fglib.config import ModelConfig
+    from fglib.methods import METHODS, Task
+    from fglib.models import build_trunk
+
+    task = Task(2, classes, torch.zeros(2, dtype=torch.long))
+    with torch.device("meta"):  # shapes only: nothing is drawn
+        networks = {"network": get_model(backbone, weights=None, num_classes=classes)}
+        networks |= {name: METHODS[name](build_trunk(ModelConfig(backbone)), task) for name in ("plain", "db_gce")}
+    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}

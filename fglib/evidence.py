@@ -1,7 +1,7 @@
 """Evidence of a claim: a rule over the run records of an experiment, or over a construction computed on the spot."""
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fglib import runs
@@ -22,6 +22,7 @@ class Evidence:
     note: str = ""  # what differs from the paper
     experiment: str | None = None
     preset: str | None = None  # None: paper where it has enough seeds, else cpu
+    derive: str | None = None  # module:function of the runs {variant: run} of a seed: further numbers, variant.metric
     compute: str | None = None  # module:function that returns a mapping of numbers
     arguments: dict = field(default_factory=dict)  # of that function
 
@@ -66,18 +67,12 @@ def examine(evidence: Evidence, where: str) -> Finding:
 
 
 def _computed(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
-    module, _, name = evidence.compute.partition(":")
-    if not module.startswith("fglib."):
-        raise ConfigError(f"{where}: compute is fglib.<module>:<function>, got '{evidence.compute}'")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as e:
-        raise ConfigError(f"{where}: there is no {evidence.compute} ({e})") from e
+    function = _function("compute", evidence.compute, where)
     values = function(**evidence.arguments)
     for clause in clauses:
         _check_names("value", clause.names, values, f"{where}, clause '{clause.text}'")
     return Finding(
-        source=f"{module}.{name}",
+        source=evidence.compute.replace(":", "."),
         preset=None,
         chapter=None,
         seeds=None,
@@ -87,6 +82,17 @@ def _computed(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
         hardware="one CPU core, milliseconds",
         measured=tuple(clause.measure([values]) for clause in clauses),
     )
+
+
+def _function(key: str, named: str, where: str) -> Callable:
+    """The function that `key: module:function` names; ConfigError where there is none."""
+    module, _, name = named.partition(":")
+    if not module.startswith("fglib."):
+        raise ConfigError(f"{where}: {key} is fglib.<module>:<function>, got '{named}'")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as e:
+        raise ConfigError(f"{where}: there is no {named} ({e})") from e
 
 
 def _recorded(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
@@ -110,7 +116,8 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         seeds = tuple(range(MIN_SEEDS))
         flag = f" --seeds {','.join(map(str, seeds))}"
     variants = sorted({name.split(".")[0] for clause in clauses for name in clause.names})
-    by_seed = _by_seed(runs.plans(experiment, preset, seeds, variants), clauses, where)
+    derive = _function("derive", evidence.derive, where) if evidence.derive else None
+    by_seed = _by_seed(runs.plans(experiment, preset, seeds, variants), clauses, derive, where)
     return Finding(
         source=experiment.name,
         preset=preset,
@@ -124,19 +131,26 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
     )
 
 
-def _by_seed(plans: list[runs.Plan], clauses: list[Clause], where: str) -> list[Values]:
+def _by_seed(plans: list[runs.Plan], clauses: list[Clause], derive: Callable | None, where: str) -> list[Values]:
     """Numbers by `variant.metric`, one mapping per seed for which every named number is recorded and defined."""
-    by_seed: dict[int, dict] = {}
+    by_seed: dict[int, dict[str, runs.Run]] = {}
     for run in (plan.load() for plan in plans if plan.recorded):
-        variant = run.plan.variant
-        for clause in clauses:
-            asked = [n.split(".")[1] for n in clause.names if n.split(".")[0] == variant]
-            _check_names(f"metric of {variant}", asked, run.metrics, f"{where}, clause '{clause.text}'")
-        # a metric that is not defined on this data is null
-        defined = {f"{variant}.{k}": v for k, v in run.metrics.items() if v is not None}
-        by_seed.setdefault(run.plan.seed, {}).update(defined)
+        by_seed.setdefault(run.plan.seed, {})[run.plan.variant] = run
     named = {name for clause in clauses for name in clause.names}
-    return [values for _, values in sorted(by_seed.items()) if named <= values.keys()]
+    found = []
+    for _, of_seed in sorted(by_seed.items()):
+        values = {f"{variant}.{k}": v for variant, run in of_seed.items() for k, v in run.metrics.items()}
+        values |= derive(of_seed) if derive else {}
+        for clause in clauses:
+            for variant, metric in (name.split(".") for name in clause.names):
+                if variant in of_seed:
+                    known = [name.split(".")[1] for name in values if name.split(".")[0] == variant]
+                    _check_names(f"metric of {variant}", [metric], known, f"{where}, clause '{clause.text}'")
+        # a metric that is not defined on this data is null
+        values = {name: value for name, value in values.items() if value is not None}
+        if named <= values.keys():
+            found.append(values)
+    return found
 
 
 def _check_names(kind: str, names: Iterable[str], valid: Iterable[str], where: str) -> None:

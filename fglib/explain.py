@@ -54,7 +54,8 @@ def class_activation_maps(features: Tensor, weight: Tensor, bias: Tensor | None 
         )
     dtype = torch.promote_types(torch.promote_types(features.dtype, weight.dtype), torch.float32)
     bias = None if bias is None else bias.to(dtype)
-    return F.conv2d(features.to(dtype), weight.to(dtype)[:, :, None, None], bias)
+    with torch.autocast(features.device.type, enabled=False):  # or the maps would be rounded, and their peaks tie
+        return F.conv2d(features.to(dtype), weight.to(dtype)[:, :, None, None], bias)
 
 
 def attention_share(attention: Tensor, mask: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """One run from configuration to numbers: data, method, training, measures."""
 
 import resource
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 
@@ -11,7 +11,7 @@ from fglib.data.hierarchy import ROOT
 from fglib.data.images import DataSet
 from fglib.data.sources import load
 from fglib.errors import FglibError
-from fglib.measure import Trained, measure
+from fglib.measure import Trained, errors, measure
 from fglib.methods import Method, Task, build_method
 from fglib.models import Trunk
 from fglib.runs import Plan, start_of
@@ -98,6 +98,7 @@ def _train(
         pretrained = outcome[0].method.trunk
     data = load_data(config.data, data_dir)
     method = start(config, data, pretrained)
+    trained = Trained(method, data, config, str(device))
     progress, finished = fit(
         method,
         training_view(config, data),
@@ -106,8 +107,9 @@ def _train(
         checkpoint=plan.checkpoint,
         deadline=deadline,
         label=label,
+        errors=partial(errors, trained) if config.train.errors_every else None,
     )
-    return (Trained(method, data, config, str(device)), progress) if finished else None
+    return (trained, progress) if finished else None
 
 
 def restore(plan: Plan, data_dir: str | None = None) -> Trained:

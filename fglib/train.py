@@ -7,6 +7,7 @@ on from its last checkpoint to the numbers it would have reached.
 import math
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -37,12 +38,14 @@ def fit(
     save_every: float = 60.0,
     deadline: float | None = None,
     label: str = "",
+    errors: Callable[[], dict[str, float]] | None = None,
 ) -> tuple[Progress, bool]:
     """Train `method` in place; returns (progress, finished).
 
     `checkpoint` is resumed from when it exists and written every `save_every` seconds, at the deadline and at the
     end. `deadline` is a time of `time.monotonic()` at which training stops cleanly, unfinished. `label` names
-    the progress bar; an empty one shows none. Raises TrainingError at the first loss that is not finite.
+    the progress bar; an empty one shows none. `errors` gives numbers that join the history every `errors_every`
+    epochs; they feed nothing back. Raises TrainingError at the first loss that is not finite.
     """
     settings, device = config.train, torch.device(device)
     if settings.amp not in AMP:
@@ -111,6 +114,8 @@ def fit(
                 progress.seconds = seconds_before + now - started
                 if progress.step % steps == 0:
                     losses.close_epoch(epoch, rate, steps)
+                    if errors is not None and settings.errors_every and (epoch + 1) % settings.errors_every == 0:
+                        progress.history[-1] |= errors()
                     bar.set_postfix(loss=f"{progress.history[-1]['total']:.3f}", lr=f"{rate:.3g}", refresh=False)
                 out_of_time = deadline is not None and now > deadline
                 if checkpoint is not None and (out_of_time or now - saved > save_every):

@@ -6,7 +6,8 @@ training and feeds nothing back.
 """
 
 from fglib.errors import unknown
-from fglib.measure import basic, coarse2fine, grafit, patterns
+from fglib.measure import basic, coarse2fine, grafit, patterns, subtle
+from fglib.measure.subtle import errors
 from fglib.measure.trained import Arrays, Metrics, Trained
 
 MEASURES = {
@@ -27,6 +28,10 @@ MEASURES = {
     "localization": coarse2fine.localization,
     "attention_parts": coarse2fine.attention_parts,
     "upsampling": coarse2fine.upsampling,
+    "crops": subtle.crops,
+    "class_maps": subtle.class_maps,
+    "confusions": subtle.confusions,
+    "errors": subtle.final_errors,
 }
 
 
@@ -43,4 +48,4 @@ def measure(trained: Trained) -> tuple[Metrics, Arrays]:
     return metrics, arrays
 
 
-__all__ = ["MEASURES", "Trained", "measure"]
+__all__ = ["MEASURES", "Trained", "errors", "measure"]

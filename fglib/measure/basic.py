@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fglib.inference import apply
-from fglib.measure.trained import Arrays, Metrics, Trained, thumbnails
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly, thumbnails
 from fglib.retrieval import evaluate_retrieval, nearest, summary
 
 
@@ -39,7 +39,7 @@ def gallery(trained: Trained, queries: int = 8, shown: int = 6) -> tuple[Metrics
     """Pictures: some queries, evenly spread over the fine classes, and what is retrieved for each."""
     fine = trained.test_labels("fine")
     order = torch.argsort(fine, stable=True)
-    rows = order[torch.linspace(0, len(order) - 1, queries).long()]
+    rows = order[evenly(len(order), queries)]
     hits = nearest(trained.test_features[rows], trained.test_features, shown, exclude=rows)
     names = np.array(trained.data.hierarchy.classes[trained.config.data.fine])
     test = trained.data.test
@@ -57,7 +57,7 @@ def embedding(trained: Trained, most: int = 800) -> tuple[Metrics, Arrays]:
     from sklearn.manifold import TSNE
 
     n = len(trained.data.test)
-    rows = torch.linspace(0, n - 1, min(most, n)).long()
+    rows = evenly(n, most)
     x = torch.nn.functional.normalize(trained.test_features[rows], dim=1).numpy()
     perplexity = min(30.0, (len(rows) - 1) / 3)
     xy = TSNE(init="pca", random_state=0, perplexity=perplexity).fit_transform(x)

@@ -10,7 +10,7 @@ from fglib.errors import ConfigError
 from fglib.inference import apply
 from fglib.localization import box_iou, boxes_from_maps, localization_error, smoothed
 from fglib.losses import map_overlap
-from fglib.measure.trained import Arrays, Metrics, Trained, thumbnails
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly, thumbnails
 from fglib.models import bilinear_upsample
 
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))  # of a map's maximum
@@ -41,7 +41,7 @@ def localization(trained: Trained, shown: int = 8, most: int = 1000) -> tuple[Me
     2020). No box of the test set chooses it. How the errors depend on it is in the arrays.
     """
     data, method = trained.data, trained.method
-    train = data.train.subset(torch.linspace(0, len(data.train) - 1, min(most, len(data.train))).long())
+    train = data.train.subset(evenly(len(data.train), most))
     for part in (train, data.test):
         if part.boxes is None:
             raise ConfigError(
@@ -53,7 +53,7 @@ def localization(trained: Trained, shown: int = 8, most: int = 1000) -> tuple[Me
     chosen = min(_error_by_threshold(_location_maps(trained, train), train.boxes), key=lambda found: found[1])[0]
     boxes = boxes_from_maps(maps, chosen)
     iou = box_iou(boxes, test.boxes)
-    rows = torch.linspace(0, len(test) - 1, shown).long()
+    rows = evenly(len(test), shown)
     small = bilinear_upsample(maps[rows, None], tuple(min(48, side) for side in maps.shape[1:]))[:, 0]
     metrics = {
         "localization_error": localization_error(boxes, test.boxes, right),
@@ -95,7 +95,7 @@ def attention_parts(trained: Trained, shown: int = 4) -> tuple[Metrics, Arrays]:
     features = apply(method, lambda x: method.attend(x)[0].flatten(1), test, trained.device)
     attention = apply(method, lambda x: method.attend(x)[1], test, trained.device)
     within, total = _variances(features, trained.test_labels("coarse"))
-    rows = torch.linspace(0, len(test) - 1, shown).long()
+    rows = evenly(len(test), shown)
     metrics = {
         "map_overlap": map_overlap(attention).mean().item(),
         "empty_maps": _percent((attention.amax((2, 3)) == 0).flatten()),
@@ -134,7 +134,7 @@ def upsampling(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
         metrics[f"rmse_{name}"] = _rmse(learned[own], target[own])
         metrics[f"bilinear_rmse_{name}"] = _rmse(bilinear[own], target[own])
     metrics |= {"rmse": _rmse(learned, target), "bilinear_rmse": _rmse(bilinear, target)}
-    rows = torch.linspace(0, len(test) - 1, shown).long()
+    rows = evenly(len(test), shown)
     return metrics, {
         "upsampling_maps": test.pixels(rows)[:, 0].numpy(),
         "upsampling_targets": target[rows].numpy().astype(np.float16),

@@ -11,7 +11,7 @@ from torch import Tensor
 from fglib.data.hierarchy import ROOT
 from fglib.inference import apply
 from fglib.measure.basic import thumbnails
-from fglib.measure.trained import Arrays, Metrics, Trained
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly
 from fglib.retrieval import (
     choose_k,
     conditional_ranking,
@@ -122,7 +122,7 @@ def separation(trained: Trained, neighbours: int = 10, most: int = 5000) -> tupl
     from sklearn.metrics import silhouette_score
 
     x, fine = trained.test_features, trained.test_labels("fine")
-    rows = torch.linspace(0, len(x) - 1, min(most, len(x))).long()
+    rows = evenly(len(x), most)
     x, fine = x[rows], fine[rows]
     found = nearest(x, x, neighbours, exclude=torch.arange(len(x)))
     same = (fine[found] == fine[:, None]).double()[found >= 0]

@@ -7,7 +7,7 @@ from torch import Tensor
 from fglib import explain, theory
 from fglib.data.augment import to_unit_interval
 from fglib.inference import apply
-from fglib.measure.trained import Arrays, Metrics, Trained
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly
 
 
 def attention(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
@@ -19,7 +19,7 @@ def attention(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
     train = trained.data.train
     maps = explain.attention_map(apply(trained.method, trained.method.trunk.maps, train, trained.device))
     metrics = {f"attention_{name}": _mean(explain.attention_share(maps, mask)) for name, mask in train.masks.items()}
-    rows = torch.linspace(0, len(train) - 1, shown).long()
+    rows = evenly(len(train), shown)
     return metrics, {
         "attention_images": train.pixels(rows).numpy(),
         "attention_maps": maps[rows].numpy().astype(np.float16),
@@ -33,7 +33,7 @@ def attribution(trained: Trained, images: int = 64, shown: int = 6) -> tuple[Met
     of the heads' own rows.
     """
     train, method, names = trained.data.train, trained.method, trained.config.data
-    rows = torch.linspace(0, len(train) - 1, min(images, len(train))).long()
+    rows = evenly(len(train), images)
     own = {"super_head": train.labels(names.coarse), "fine_head": train.labels(names.fine), "instance_head": None}
     w = torch.zeros(len(rows), method.trunk.dim)
     for head, labels in own.items():
@@ -50,7 +50,7 @@ def attribution(trained: Trained, images: int = 64, shown: int = 6) -> tuple[Met
         "ig": explain.integrated_gradients(score, pixels, w),
         "gradcam": explain.layer_grad_cam(score, method.trunk.body, pixels, w),
     }
-    few = torch.linspace(0, len(rows) - 1, shown).long()
+    few = evenly(len(rows), shown)
     metrics: Metrics = {}
     arrays: Arrays = {"attribution_images": train.pixels(rows[few]).numpy()}
     for kind, saliency in found.items():

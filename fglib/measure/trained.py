@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -54,6 +55,11 @@ class Trained:
     def test_labels(self, kind: str) -> Tensor:
         """Labels (n,) of the test set at the level that is `coarse` or `fine` in this configuration."""
         return self.data.test.labels(getattr(self.config.data, kind))
+
+
+def evenly(n: int, most: int) -> Tensor:
+    """Up to `most` of the rows 0 ... n - 1, evenly spread."""
+    return torch.linspace(0, n - 1, min(most, n)).long()
 
 
 def thumbnails(images: Tensor, most: int = 48) -> np.ndarray:

@@ -8,15 +8,17 @@ Every method is an `nn.Module` with three members, so that one loop trains all o
 
 Around the loop, `before_training` and `after_training` are for what takes a pass over all training images: filling a
 memory, finding clusters. A method with a classifier of the coarse labels also has `logits(images) -> (B, C)`, one that
-tells where the object is `location_maps(images) -> (B, H, W)`.
+tells where the object is `location_maps(images) -> (B, H, W)`, one with a map per class `class_maps(images) -> (B, C,
+h, w)`.
 """
 
 from fglib.config import RunConfig
 from fglib.errors import ConfigError, unknown
-from fglib.methods.coarse2fine import BAP, WSDAN, Coarse2Fine, Plain, Upsampling
+from fglib.methods.coarse2fine import BAP, WSDAN, Coarse2Fine, Upsampling
 from fglib.methods.grafit import SNCA, Baseline, CEInst, ClusterFitPlus, Grafit, GrafitFC, Inst, SNCAPlus
 from fglib.methods.patterns import Base, BaseIndi, BaseIndiEff, Fine, Indi
 from fglib.methods.protocol import Batch, Method, Task
+from fglib.methods.subtle import DB, DBGCE, DBLGM, DBPC, GCE, DBCenter, DBMaxEnt, DBSmoothing, Plain
 from fglib.methods.transfer import Transfer
 from fglib.models import build_trunk
 
@@ -40,6 +42,14 @@ METHODS: dict[str, type[Method]] = {
     "ws_dan": WSDAN,
     "coarse2fine": Coarse2Fine,
     "upsampler": Upsampling,
+    "db": DB,
+    "gce": GCE,
+    "db_gce": DBGCE,
+    "db_center": DBCenter,
+    "db_lgm": DBLGM,
+    "db_maxent": DBMaxEnt,
+    "db_pc": DBPC,
+    "db_smoothing": DBSmoothing,
 }
 
 

@@ -12,8 +12,6 @@ Both heads tell the classes of the level that is trained on; "coarse" and "fine"
 Attention maps are the output of the 1x1 convolution, normalized over the batch and cut at zero: weights of places.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,10 +19,8 @@ from torchvision.ops import roi_align
 
 from fglib.data.interpolations import INTERPOLATIONS
 from fglib.errors import ConfigError, unknown
-from fglib.explain import class_activation_maps
 from fglib.localization import tight_boxes
 from fglib.losses import center_loss, overlap_penalty
-from fglib.methods.grafit import Baseline
 from fglib.methods.protocol import Batch, Method, Task, take_weights
 from fglib.models import (
     Trunk,
@@ -34,20 +30,10 @@ from fglib.models import (
     orthogonal_rows_,
     update_centers_,
 )
+from fglib.views import mean_of_probabilities
 
 INFERENCE = ("coarse", "fine", "average")
 UPSAMPLERS = ("learned", "bilinear")
-
-
-class Plain(Baseline):
-    """The plain network: global average pooling, one linear classifier, cross entropy."""
-
-    def location_maps(self, images: Tensor) -> Tensor:
-        """Class activation map (B, H, W) of the class that is predicted, bilinear at the size of the images."""
-        maps = class_activation_maps(self.trunk.maps(images), self.classifier.weight, self.classifier.bias)
-        predicted = maps.mean((2, 3)).argmax(1)
-        rows = torch.arange(len(maps), device=maps.device)
-        return at_size_of(images, maps[rows, predicted, None])[:, 0]
 
 
 class BAP(Method):
@@ -159,7 +145,7 @@ class WSDAN(BAP):
         parts, attention = self.attend(images)
         mask = at_size_of(images, with_maximum_one(attention.mean(1, keepdim=True)))
         crops = crop_to(images, mask[:, 0] > self.crop)
-        return mean_of_probabilities(self.scores(self.coarse_head, parts), super().logits(crops))
+        return mean_of_probabilities(torch.stack([self.scores(self.coarse_head, parts), super().logits(crops)]))
 
 
 class Coarse2Fine(BAP):
@@ -213,7 +199,7 @@ class Coarse2Fine(BAP):
         mask = self.upsample(attention.mean(1, keepdim=True), images)
         coarse = self.scores(self.coarse_head, parts).log_softmax(1)
         fine = self.scores(self.fine_head, self.attend(mask * images)[0]).log_softmax(1)
-        return {"coarse": coarse, "fine": fine, "average": mean_of_probabilities(coarse, fine)}
+        return {"coarse": coarse, "fine": fine, "average": mean_of_probabilities(torch.stack([coarse, fine]))}
 
     def logits(self, images: Tensor) -> Tensor:
         """Logarithms (B, C) of the probabilities in the chosen mode."""
@@ -292,9 +278,3 @@ def crop_to(images: Tensor, region: Tensor) -> Tensor:
     boxes = tight_boxes(region).to(images.dtype)
     numbered = torch.cat([torch.arange(len(boxes), device=boxes.device)[:, None].to(boxes.dtype), boxes], 1)
     return roi_align(images, numbered, images.shape[-2:], sampling_ratio=1, aligned=True)
-
-
-def mean_of_probabilities(a: Tensor, b: Tensor) -> Tensor:
-    """Logarithm (B, C) of the mean of the probabilities of two sets of scores."""
-    both = torch.stack([a.log_softmax(1), b.log_softmax(1)])
-    return both.logsumexp(0) - math.log(2)

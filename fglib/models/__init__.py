@@ -4,9 +4,11 @@ from fglib.models.attention import bilinear_attention_pool, orthogonal_rows_, up
 from fglib.models.backbones import Trunk, build_trunk
 from fglib.models.diversification import DiversificationBlock, diversify
 from fglib.models.ema import ema_update_
+from fglib.models.heads import ClassMapHead
 from fglib.models.upsampler import Upsampler, bilinear_upsample
 
 __all__ = [
+    "ClassMapHead",
     "DiversificationBlock",
     "Trunk",
     "Upsampler",

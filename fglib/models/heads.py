@@ -1,6 +1,31 @@
 """Heads on top of a trunk: the projectors, predictors and classifiers of the papers."""
 
-from torch import nn
+from torch import Tensor, nn
+
+from fglib.explain import class_activation_maps
+
+
+class ClassMapHead(nn.Module):
+    """A linear classifier at every place instead of after the pooling: a 1x1 convolution with the same weights.
+
+    linear: the (N, C) classifier of any network, whose weights it takes over, so that no parameter is added. block:
+    what the class maps go through before they are pooled, such as a `DiversificationBlock`. It maps feature maps
+    (B, N, H, W) to scores (B, C): without a block those of the linear head, as pooling and classifier commute. In place
+    of a network's pooling, with nothing in place of its classifier, it makes the network of Sun et al., Fig. 2.
+    """
+
+    def __init__(self, linear: nn.Linear, block: nn.Module | None = None) -> None:
+        super().__init__()
+        self.linear, self.block = linear, block
+
+    def maps(self, features: Tensor) -> Tensor:
+        """Class activation maps (B, C, H, W), float32 at least, of feature maps (B, N, H, W); without the block."""
+        return class_activation_maps(features, self.linear.weight, self.linear.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.block is None:
+            return self.linear(features.mean((2, 3)))
+        return self.block(self.maps(features)).mean((2, 3))
 
 
 def linear_projector(dim: int, out: int = 128) -> nn.Linear:

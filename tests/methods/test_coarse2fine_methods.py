@@ -293,7 +293,7 @@ def test_the_plain_network_is_located_by_the_map_of_the_class_it_predicts():
     images = dataset().test.images[:6].float() / 255
     maps = method.trunk.maps(images)
     for i, c in enumerate(method.logits(images).argmax(1)):
-        cam = torch.einsum("n,nhw->hw", method.classifier.weight[c], maps[i]) + method.classifier.bias[c]
+        cam = torch.einsum("n,nhw->hw", method.head.linear.weight[c], maps[i]) + method.head.linear.bias[c]
         expected = bilinear_upsample(cam[None, None], (16, 16))[0, 0]
         torch.testing.assert_close(method.location_maps(images)[i], expected, rtol=1e-4, atol=1e-5)
 

@@ -1,0 +1,77 @@
+"""Losses that "Subtle Differences" compares its own with: each is cross entropy and something that keeps it in bounds.
+
+    maximum entropy          Dubey, Gupta, Raskar, Naik, "Maximum-entropy fine grained classification", NeurIPS 2018
+    pairwise confusion       Dubey et al., "Pairwise confusion for fine-grained visual classification", ECCV 2018
+    large-margin Gaussian    Wan, Zhong, Li, Chen, "Rethinking feature distribution for loss functions in image
+    mixture                  classification", CVPR 2018
+
+The center loss is `fglib.losses.center_loss`, label smoothing an argument of torch's cross entropy.
+
+Sizes: B images in the batch, C classes.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fglib.losses.checks import check_reduction, check_targets, shape
+
+
+def maximum_entropy_loss(logits: Tensor, target: Tensor, weight: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Cross entropy minus `weight` times the entropy of the prediction: being sure has its price.
+
+    logits: (B, C) floats, computed in float32 at least; target: (B,) integers. Returns a scalar, negative where the
+    entropy outweighs the rest, or (B,) with reduction="none". ValueError for arguments that do not fit.
+    """
+    check_reduction(reduction)
+    check_targets(logits, target)
+    logp = _log_softmax(logits)
+    negative_entropy = torch.special.xlogy(logp.exp(), logp.exp()).sum(1)
+    loss = F.nll_loss(logp, target.long(), reduction="none") + weight * negative_entropy
+    return loss.mean() if reduction == "mean" else loss
+
+
+def pairwise_confusion_loss(logits: Tensor, target: Tensor, weight: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Cross entropy and `weight` times the squared distance between the predictions of two images of other classes.
+
+    logits: (B, C) floats, computed in float32 at least; target: (B,) integers. Image i of the first half of the batch
+    is paired with image i of the second; a pair of one class, and the last image of an odd batch, has no such term.
+    Returns a scalar, or (B,) with reduction="none", where both images of a pair carry its term. ValueError for
+    arguments that do not fit.
+    """
+    check_reduction(reduction)
+    check_targets(logits, target)
+    logp, half = _log_softmax(logits), len(logits) // 2
+    first, second = logp.exp()[:half], logp.exp()[half : 2 * half]
+    confusion = (first - second).square().sum(1) * (target[:half] != target[half : 2 * half])
+    confusion = torch.cat([confusion, confusion, confusion.new_zeros(len(logits) - 2 * half)])
+    loss = F.nll_loss(logp, target.long(), reduction="none") + weight * confusion
+    return loss.mean() if reduction == "mean" else loss
+
+
+def gaussian_mixture_loss(
+    distances: Tensor, target: Tensor, margin: float = 0.1, likelihood: float = 0.1, reduction: str = "mean"
+) -> Tensor:
+    """Large-margin Gaussian mixture: cross entropy of distances to class means, and the distance to the own mean.
+
+    distances: (B, C) floats, half the squared distance of features to the mean of every class, of Gaussians with unit
+    covariance; computed in float32 at least. target: (B,) integers. The distance to the own mean is enlarged by the
+    factor 1 + margin before the softmax of -distances; `likelihood` weighs the distance itself. Returns a scalar, or
+    (B,) with reduction="none". ValueError for arguments that do not fit.
+    """
+    check_reduction(reduction)
+    check_targets(distances, target)
+    if margin < 0 or likelihood < 0:
+        raise ValueError(
+            f"margin is {margin} and likelihood {likelihood} for distances of shape {shape(distances)}: neither may "
+            "be negative"
+        )
+    distances, target = distances.to(torch.promote_types(distances.dtype, torch.float32)), target.long()
+    own = distances.gather(1, target[:, None])
+    enlarged = distances.scatter_add(1, target[:, None], margin * own)
+    loss = F.cross_entropy(-enlarged, target, reduction="none") + likelihood * own[:, 0]
+    return loss.mean() if reduction == "mean" else loss
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)

@@ -1,0 +1,139 @@
+"""What "Subtle Differences" measures: five crops, how far class maps spread, which classes are confused, errors.
+
+Each is about the level that is trained on.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fglib.data.images import ImageSet
+from fglib.errors import ConfigError
+from fglib.inference import apply
+from fglib.measure.coarse2fine import THRESHOLDS
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly, thumbnails
+from fglib.models import bilinear_upsample
+from fglib.views import five_crops, mean_of_probabilities
+
+
+def crops(trained: Trained) -> tuple[Metrics, Arrays]:
+    """Top-1 of the mean of the probabilities over five crops, the corners and the center (reading 32).
+
+    The crops are the outermost ones that training drew, and the one in their middle: of the padded image, where it was
+    padded, else of seven eighths of its side.
+    """
+    padding = trained.config.augment.pad_crop
+    height, _ = trained.data.test.image_size
+    side = height if padding else height * 7 // 8
+
+    def scores(images: Tensor) -> Tensor:
+        looks = five_crops(images, side, padding)
+        return mean_of_probabilities(trained.method.logits(looks.flatten(0, 1)).unflatten(0, looks.shape[:2]))
+
+    found = apply(trained.method, scores, trained.data.test, trained.device, batch_size=128).argmax(1)
+    return {"top1_five_crops": _percent(found == trained.test_labels("coarse"))}, {}
+
+
+def class_maps(trained: Trained, shown: int = 8, threshold: float = 0.5) -> tuple[Metrics, Arrays]:
+    """How much of the object the map of its own class covers (Figs. 1 and 4), on the test set.
+
+    A map is cut at zero and enlarged to the image. cam_coverage: share of the object's box where it is at least
+    `threshold` times its maximum; cam_background: the same of the rest of the image; cam_inside: share of the map's sum
+    that lies in the box, all in percent. cam_entropy: of the map at its own size as a distribution over places, 1 when
+    it is even; images whose map is zero everywhere count in the other figures and not in this one.
+    """
+    method, test = trained.method, trained.data.test
+    labels, box = trained.test_labels("coarse"), object_regions(trained.data.name, test)
+    every = apply(method, lambda x: method.class_maps(x).clamp(min=0), test, trained.device, batch_size=128)
+    maps = every[torch.arange(len(test)), labels]  # (n, h, w)
+    mass = maps.flatten(1)
+    p = mass / mass.sum(1, keepdim=True)  # NaN where the map is zero everywhere
+    entropy = -torch.special.xlogy(p, p).sum(1) / math.log(p.shape[1])
+    large = bilinear_upsample(maps[:, None], tuple(box.shape[1:]))[:, 0].flatten(1)
+    inside, relative = box.flatten(1), large / large.amax(1, keepdim=True).clamp(min=torch.finfo(large.dtype).tiny)
+
+    def covered(share: float) -> tuple[float, float]:
+        high = relative >= share
+        areas = (inside, ~inside)
+        return tuple(100 * ((high & a).sum(1) / a.sum(1).clamp(min=1)).double().mean().item() for a in areas)
+
+    coverage, background = covered(threshold)
+    rows = evenly(len(test), shown)
+    metrics = {
+        "cam_coverage": coverage,
+        "cam_background": background,
+        "cam_inside": 100 * ((large * inside).sum(1) / large.sum(1).clamp(min=1e-12)).double().mean().item(),
+        "cam_entropy": entropy.nanmean().item(),
+        "cam_empty": _percent(mass.amax(1) == 0),
+    }
+    return metrics, {
+        "cam_curve": np.array([(t, *covered(t)) for t in THRESHOLDS]),  # threshold, box, rest
+        "cam_images": thumbnails(test.pixels(rows)),
+        "cam_maps": maps[rows].numpy().astype(np.float16),
+        "cam_boxes": torch.stack([_corners(region) for region in box[rows]]).numpy(),  # in parts of the side
+        "cam_names": np.array(trained.data.hierarchy.classes[trained.config.data.coarse])[labels[rows].numpy()],
+    }
+
+
+def object_regions(name: str, images: ImageSet) -> Tensor:
+    """Where the object is, (n, H, W) bool: its box, else all that is masked. ConfigError where neither is known."""
+    height, width = images.image_size
+    if images.boxes is not None:
+        x, y = torch.arange(width) + 0.5, torch.arange(height)[:, None] + 0.5
+        x0, y0, x1, y1 = images.boxes.T[:, :, None, None]
+        return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+    if images.masks:
+        return torch.stack(list(images.masks.values())).any(0)
+    raise ConfigError(f"measure 'class_maps' needs the boxes of objects, and data set '{name}' has none; leave it out")
+
+
+def confusions(trained: Trained) -> tuple[Metrics, Arrays]:
+    """Which classes of the test set are taken for which, and how many of the errors stay with a sibling.
+
+    sibling_errors: share (%) of the errors whose two classes have the same parent one level above, where there is one.
+    The array has a row (class, taken for, how often) for each such pair, most frequent first.
+    """
+    labels = trained.test_labels("coarse")
+    found = apply(trained.method, trained.method.logits, trained.data.test, trained.device).argmax(1)
+    wrong = found != labels
+    pairs, counts = torch.stack([labels[wrong], found[wrong]], 1).unique(dim=0, return_counts=True)
+    order = counts.argsort(descending=True, stable=True)
+    hierarchy, level = trained.data.hierarchy, trained.config.data.coarse
+    metrics = {}
+    if hierarchy.nested and hierarchy.levels.index(level) > 0:
+        parent = torch.tensor(hierarchy.parents[level])
+        metrics["sibling_errors"] = _percent((parent[labels] == parent[found])[wrong])  # NaN without an error
+    return metrics, {
+        "confusions": torch.cat([pairs, counts[:, None]], 1)[order].numpy().astype(np.int32),
+        "confusion_names": np.array(hierarchy.classes[level]),
+    }
+
+
+def errors(trained: Trained, most: int = 2000) -> dict[str, float]:
+    """Error (%) on the training images as they are, up to `most` of them, and on the test set."""
+    train = trained.data.train
+    wrong = {}
+    for name, part in (("train", train.subset(evenly(len(train), most))), ("test", trained.data.test)):
+        found = apply(trained.method, trained.method.logits, part, trained.device).argmax(1)
+        wrong[f"{name}_error"] = _percent(found != part.labels(trained.config.data.coarse))
+    return wrong
+
+
+def final_errors(trained: Trained) -> tuple[Metrics, Arrays]:
+    """`errors` at the end of the training."""
+    return errors(trained), {}
+
+
+def _corners(region: Tensor) -> Tensor:
+    """(x0, y0, x1, y1) of the tight box of a region (H, W), in parts of the side."""
+    rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
+    height, width = region.shape
+    return torch.tensor(
+        [columns[0, 0] / width, rows[0, 0] / height, (columns[-1, 0] + 1) / width, (rows[-1, 0] + 1) / height]
+    )
+
+
+def _percent(hit: Tensor) -> float:
+    return 100 * hit.double().mean().item()

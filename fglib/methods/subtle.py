@@ -1,0 +1,181 @@
+"""The network of "Fine-grained Recognition: Accounting for Subtle Differences between Similar Classes" (Fig. 2), its
+plain version, and the losses that the paper compares its own with (Table 4).
+
+    image -> trunk -> classifier at every place -> class maps -> diversification block -> average pooling -> scores
+                                                                 (in training alone)
+
+A method is the block or none, and a loss. All tell the classes of the level that is trained on.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fglib.errors import ConfigError
+from fglib.losses import (
+    center_loss,
+    gaussian_mixture_loss,
+    gradient_boosting_cross_entropy,
+    maximum_entropy_loss,
+    pairwise_confusion_loss,
+)
+from fglib.methods.protocol import Batch, Method, Task
+from fglib.models import ClassMapHead, DiversificationBlock, Trunk, bilinear_upsample, update_centers_
+
+
+class Plain(Method):
+    """The plain network: global average pooling, one linear classifier, cross entropy."""
+
+    def __init__(self, trunk: Trunk, task: Task) -> None:
+        super().__init__(trunk)
+        self.head = ClassMapHead(nn.Linear(trunk.dim, task.num_coarse))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        images, labels = batch.merged()
+        features = self.trunk.maps(images)
+        return self.criterion(self.scores(features), labels, features, batch.progress)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Scores (B, C), float32 at least, of feature maps (B, N, h, w)."""
+        scores = self.head(features)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+    def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
+        """Named losses of scores (B, C) and labels (B,), with the feature maps (B, N, h, w) that gave the scores."""
+        return {"total": F.cross_entropy(scores, labels)}
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Scores (B, C)."""
+        return self.scores(self.trunk.maps(images))
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        """Class activation maps (B, C, h, w), nothing suppressed."""
+        return self.head.maps(self.trunk.maps(images))
+
+    def location_maps(self, images: Tensor) -> Tensor:
+        """Class activation map (B, H, W) of the class that is predicted, bilinear at the size of the images."""
+        features = self.trunk.maps(images)
+        predicted = self.scores(features).argmax(1)
+        rows = torch.arange(len(features), device=features.device)
+        return bilinear_upsample(self.head.maps(features)[rows, predicted, None], images.shape[-2:])[:, 0]
+
+
+class GCE(Plain):
+    """The gradient-boosting cross entropy (Eq. 12) instead of cross entropy.
+
+    k: negatives that are kept, the paper's 15 unless given; exact_k: of those that tie at the k-th score keep only as
+    many as make k. start_at: the part of the training that goes before, with cross entropy; half on ImageNet.
+    """
+
+    def __init__(self, trunk: Trunk, task: Task, k: int = 15, exact_k: bool = False, start_at: float = 0.0) -> None:
+        super().__init__(trunk, task)
+        if k < 1 or not 0 <= start_at <= 1:
+            raise ConfigError(f"k is {k} and start_at {start_at}: at least one negative, and a part from 0 to 1")
+        self.k, self.exact_k, self.start_at = k, exact_k, start_at
+
+    def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
+        if progress < self.start_at:
+            return super().criterion(scores, labels, features, progress)
+        return {"total": gradient_boosting_cross_entropy(scores, labels, self.k, self.exact_k)}
+
+
+class _Diversified(Plain):
+    """A method with the diversification block between its class maps and their pooling (Section 3.1)."""
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        task: Task,
+        p_peak: float = 0.5,
+        p_patch: float = 0.5,
+        patch_size: int = 3,
+        alpha: float = 0.1,
+        **of_the_loss,
+    ) -> None:
+        super().__init__(trunk, task, **of_the_loss)
+        self.head.block = DiversificationBlock(p_peak, p_patch, patch_size, alpha)
+
+
+class DB(_Diversified):
+    """Diversification block and cross entropy. With alpha 1 it is the plain network."""
+
+
+class DBGCE(_Diversified, GCE):
+    """Diversification block and gradient-boosting cross entropy: the paper's method."""
+
+
+class DBSmoothing(_Diversified):
+    """Diversification block and cross entropy with label smoothing (Szegedy et al. 2016)."""
+
+    def __init__(self, trunk: Trunk, task: Task, smoothing: float = 0.1, **block) -> None:
+        super().__init__(trunk, task, **block)
+        if not 0 <= smoothing <= 1:
+            raise ConfigError(f"smoothing is {smoothing}, must be from 0 to 1")
+        self.smoothing = smoothing
+
+    def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
+        return {"total": F.cross_entropy(scores, labels, label_smoothing=self.smoothing)}
+
+
+class DBMaxEnt(_Diversified):
+    """Diversification block and maximum entropy. weight: of the entropy."""
+
+    def __init__(self, trunk: Trunk, task: Task, weight: float = 1.0, **block) -> None:
+        super().__init__(trunk, task, **block)
+        self.weight = weight
+
+    def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
+        return {"total": maximum_entropy_loss(scores, labels, self.weight)}
+
+
+class DBPC(_Diversified):
+    """Diversification block and pairwise confusion. weight: of the distance between two predictions."""
+
+    def __init__(self, trunk: Trunk, task: Task, weight: float = 1.0, **block) -> None:
+        super().__init__(trunk, task, **block)
+        self.weight = weight
+
+    def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
+        return {"total": pairwise_confusion_loss(scores, labels, self.weight)}
+
+
+class DBCenter(_Diversified):
+    """Diversification block, cross entropy and the center loss of Wen et al. (ECCV 2016) on the pooled features.
+
+    weight, momentum: their lambda and alpha. A center moves by `momentum` towards the mean of its class in the batch.
+    """
+
+    def __init__(self, trunk: Trunk, task: Task, weight: float = 0.003, momentum: float = 0.5, **block) -> None:
+        super().__init__(trunk, task, **block)
+        self.weight, self.momentum = weight, momentum
+        self.register_buffer("centers", torch.zeros(task.num_coarse, 1, trunk.dim))
+
+    def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
+        pooled = features.mean((2, 3)).float()[:, None]  # (B, 1, N)
+        self.seen, self.seen_labels = pooled.detach(), labels  # for the centers, which move after the step
+        entropy, center = F.cross_entropy(scores, labels), center_loss(pooled, labels, self.centers)
+        return {"total": entropy + self.weight * center, "cross_entropy": entropy, "center": center}
+
+    def after_step(self, batch: Batch) -> None:
+        update_centers_(self.centers, self.seen, self.seen_labels, self.momentum)
+
+
+class DBLGM(_Diversified):
+    """Diversification block and the large-margin Gaussian mixture of Wan et al. (CVPR 2018), with unit covariance.
+
+    The classifier's weights are the means: half the squared distance of features f to the mean w of a class is
+    |f|^2 / 2 - f w + |w|^2 / 2, where f w is the pooled class map, so the block acts on it as on any other. The
+    classifier's bias stays zero. margin, likelihood: as in `gaussian_mixture_loss`.
+    """
+
+    def __init__(self, trunk: Trunk, task: Task, margin: float = 0.1, likelihood: float = 0.1, **block) -> None:
+        super().__init__(trunk, task, **block)
+        self.head.linear = nn.Linear(trunk.dim, task.num_coarse, bias=False)
+        self.margin, self.likelihood = margin, likelihood
+
+    def scores(self, features: Tensor) -> Tensor:
+        return super().scores(features) - self.head.linear.weight.float().square().sum(1) / 2
+
+    def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
+        distances = features.mean((2, 3)).float().square().sum(1, keepdim=True) / 2 - scores
+        return {"total": gaussian_mixture_loss(distances, labels, self.margin, self.likelihood)}
