@@ -27,14 +27,14 @@ def gradients(logits: Tensor, target: Tensor, k: int) -> tuple[Tensor, Tensor, T
 
 
 def gradient_signs(draws: int = 200, classes: int = 100, k: int = 15, seed: int = 0) -> dict[str, float]:
-    """What Eq. 16 says of the two gradients, on random scores (standard normal times 3, float64).
+    """What Eq. 16 says of the two gradients, on random scores (standard normal, float64).
 
     Returns over all draws: kept_gain, the least ratio of a kept negative's gradient to that under cross entropy;
     dropped, the largest size of a dropped negative's gradient; label_size, the largest ratio of the label's; row_sum,
     the largest sum over the classes of an image; equal, the largest difference of the two losses at k = C - 1.
     """
     generator = torch.Generator().manual_seed(seed)
-    logits = 3 * torch.randn(draws, classes, dtype=torch.float64, generator=generator)
+    logits = torch.randn(draws, classes, dtype=torch.float64, generator=generator)
     target = torch.randint(classes, (draws,), generator=generator)
     plain, boosted, kind = gradients(logits, target, k)
     label, kept, dropped = (kind == i for i in range(len(KINDS)))

@@ -14,6 +14,8 @@ is smaller in size.
 Sizes: B images in the batch, C classes.
 """
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -49,71 +51,46 @@ def gradient_boosting_cross_entropy(
     logits, target = logits.to(torch.promote_types(logits.dtype, torch.float32)), target.long()
     if k >= logits.shape[1] - 1:
         return F.cross_entropy(logits, target, reduction=reduction)
-    loss = _GradientBoosting.apply(logits, target[:, None], k, exact_k)
-    return loss.mean() if reduction == "mean" else loss
+    own = target[:, None]
+    negatives = logits.detach().scatter(1, own, -torch.inf)  # (B, C)
+    hardest = _k_largest(negatives, k) if logits.device.type == "cpu" else None
+    if hardest is None and exact_k:
+        hardest = negatives.topk(k, 1).indices
+    if hardest is None:
+        dropped = negatives < negatives.topk(k, 1).values[:, -1:]
+        return F.cross_entropy(
+            logits.masked_fill(dropped.scatter_(1, own, False), -torch.inf), target, reduction=reduction
+        )
+    kept = logits.gather(1, torch.cat([own, hardest], 1))  # (B, 1 + k), the label first
+    return F.cross_entropy(kept, torch.zeros_like(target), reduction=reduction)
 
 
-class _GradientBoosting(torch.autograd.Function):
-    """Loss (B,) of Eq. 12; the softmax that gives it is the gradient of Eq. 14 already.
+def _k_largest(scores: Tensor, k: int) -> Tensor | None:
+    """Columns (B, k) of the k largest of every row of (B, C), on the CPU; None if others tie with a k-th largest.
 
-    Where it can, it works on the few columns that may hold kept negatives: a pass over all classes costs a CPU a good
-    part of a cross entropy. Masks are floats and are added, as selection by booleans is slow there.
+    Much faster than topk, which alone costs more than a cross entropy. Of about sqrt(C / k) equal runs of columns, place
+    j of each forms group j: the k largest lie in the k groups whose own largest are largest.
     """
-
-    @staticmethod
-    def forward(ctx, logits, own, k, exact_k):
-        label = logits.gather(1, own)
-        negatives = logits.scatter(1, own, -torch.inf)  # (B, C)
-        columns = negatives.topk(k, 1).indices if exact_k else _candidates(negatives, k)
-        if columns is not None:
-            negatives = negatives.gather(1, columns)  # (B, m)
-        dropped = torch.lt(negatives, _kth_largest(negatives, k), out=torch.empty_like(negatives))  # 0.0 or 1.0
-        kept = negatives.add_(dropped, alpha=-torch.finfo(logits.dtype).max)
-        if columns is None:
-            kept.scatter_(1, own, label)
-        else:
-            kept, columns = torch.cat([label, kept], 1), torch.cat([own, columns], 1)
-            own = torch.zeros_like(own)
-        p = kept.softmax(1)  # exactly 0 where dropped
-        # the largest p is exp(0) / sum, at least 1 / C, so its logarithm is safe where that of the label's p is not
-        loss = kept.amax(1, keepdim=True) - p.amax(1, keepdim=True).log() - label
-        ctx.save_for_backward(p.scatter_add_(1, own, -torch.ones_like(label)), columns)
-        ctx.classes = logits.shape[1]
-        return loss.squeeze(1)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_loss):
-        grad, columns = ctx.saved_tensors
-        grad = grad * grad_loss[:, None]
-        if columns is not None:  # added, as the label's column may be among those of the negatives, with 0
-            grad = grad.new_zeros(len(grad), ctx.classes).scatter_add_(1, columns, grad)
-        return grad, None, None, None
-
-
-def _candidates(negatives: Tensor, k: int, depth: int = 8) -> Tensor | None:
-    """Columns (B, m) with the k largest of every row of (B, C) and all that tie with the k-th; None for all columns.
-
-    Of `depth` equal runs of columns, place j of each forms group j. The k largest lie in the k groups whose own largest
-    are largest; and so do their ties, unless the next group reaches the k-th largest too.
-    """
-    groups = negatives.shape[1] // depth
-    if negatives.device.type != "cpu" or groups < 4 * k:
+    classes = scores.shape[1]
+    runs = math.isqrt(classes // k)
+    if runs < 6:  # few columns would be saved
+        columns = _k_largest_by_sorting(scores.numpy(), k)
+        return None if columns is None else torch.from_numpy(columns)
+    groups = classes // runs
+    best = _k_largest_by_sorting(scores[:, : runs * groups].unflatten(1, (runs, groups)).amax(1).numpy(), k)
+    if best is None:
         return None
-    rest = torch.arange(groups * depth, negatives.shape[1]).expand(len(negatives), -1)  # belongs to no group
-    largest = negatives[:, : groups * depth].unflatten(1, (depth, groups)).amax(1)
-    best = np.argpartition(largest.numpy(), groups - k - 1, axis=1)[:, groups - k - 1 :]
-    best = torch.from_numpy(best)  # (B, k + 1), the least of them first
-    within = best[:, 1:, None] + groups * torch.arange(depth)  # (B, k, depth)
-    columns = torch.cat([within.flatten(1), rest], 1)
-    reached = largest.gather(1, best[:, :1]) >= _kth_largest(negatives.gather(1, columns), k)
-    return None if reached.any() else columns
+    within = best[:, None] + groups * np.arange(runs)[:, None]  # (B, runs, k)
+    rest = np.arange(runs * groups, classes)  # belong to no group
+    columns = np.concatenate([within.reshape(len(best), -1), np.broadcast_to(rest, (len(best), len(rest)))], 1)
+    columns = torch.from_numpy(columns)
+    places = _k_largest_by_sorting(scores.gather(1, columns).numpy(), k)
+    return None if places is None else columns.gather(1, torch.from_numpy(places))
 
 
-def _kth_largest(scores: Tensor, k: int) -> Tensor:
-    """The k-th largest of every row of (B, m), as (B, 1)."""
-    if scores.device.type != "cpu":
-        return scores.topk(k, 1).values[:, -1:]
-    # numpy's search is vectorized; torch's own costs more than twice a cross entropy
-    place = scores.shape[1] - k
-    return torch.from_numpy(np.partition(scores.numpy(), place, axis=1)[:, place : place + 1])
+def _k_largest_by_sorting(scores: np.ndarray, k: int) -> np.ndarray | None:
+    """`_k_largest` of a few columns. numpy's sort of values is vectorized, unlike its and torch's selection of columns."""
+    batch, columns = scores.shape
+    kth = np.sort(scores, axis=1)[:, columns - k, None]
+    found = np.flatnonzero(~(scores < kth))  # k in each row, and more where there are ties; NaN counts as largest
+    return found.reshape(batch, k) - columns * np.arange(batch)[:, None] if len(found) == batch * k else None
