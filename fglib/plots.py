@@ -5,6 +5,7 @@ palette.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -313,10 +314,8 @@ def boxes(ax: Axes, image: np.ndarray, attention: np.ndarray, found: Sequence[fl
     """
     attention_overlay(ax, image, attention)
     height, width = _channels_last(image[None])[0].shape[:2]
-    for (x0, y0, x1, y1), look in ((true, TRUE_BOX), (found, FOUND_BOX)):
-        place = (x0 * width, y0 * height), (x1 - x0) * width, (y1 - y0) * height
-        # a box that reaches the border of the image is drawn whole
-        ax.add_patch(plt.Rectangle(*place, fill=False, clip_on=False, **look))
+    for box, look in ((true, TRUE_BOX), (found, FOUND_BOX)):
+        _frame(ax, box, (height, width), look)
     return ax
 
 
@@ -340,9 +339,65 @@ def attention_maps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return axes
 
 
+def error_curves(ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ylabel: str = "") -> Axes:
+    """Errors over epochs, mean and 95 % interval over seeds, of {method: (epochs (m,), errors (seeds, m))}."""
+    for (method, (epochs, errors)), style in zip(curves.items(), cycle(("-", "--", "-.", ":"))):
+        mean, half = interval(errors)
+        ax.plot(epochs, mean, linestyle=style, color=colour(method), label=LABELS.get(method, method))
+        ax.fill_between(epochs, mean - half, mean + half, color=colour(method), alpha=0.2, linewidth=0)
+    ax.set(xlabel="epoch", ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def class_maps(images: np.ndarray, maps: Mapping[str, np.ndarray], frames: np.ndarray) -> np.ndarray:
+    """Pictures (n, H, W, 3) in the top row, each over its map in a row of every method: {name: (n, h, w)}.
+
+    frames: (n, k, 4), boxes (x0, y0, x1, y1) in parts of the side, drawn into every picture. Every map is scaled to its
+    own maximum. Returns the array of Axes (1 + methods, n).
+    """
+    rows, side = ["image", *maps], min(1.2, 9 / len(images))
+    size = (side * len(images) + 0.3, 1.03 * side * len(rows))
+    figure, axes = plt.subplots(len(rows), len(images), figsize=size, squeeze=False)
+    for name, row in zip(rows, axes):
+        for i, (ax, image) in enumerate(zip(row, _channels_last(images))):
+            if name == "image":
+                _picture(ax, image)
+            else:
+                attention_overlay(ax, image, maps[name][i])
+            for box in frames[i]:
+                _frame(ax, box, image.shape[:2], TRUE_BOX | {"linewidth": 1.2})
+        look = dict(rotation=90, fontsize=8, ha="right", va="center", transform=row[0].transAxes)
+        row[0].text(-0.08, 0.5, LABELS.get(name, name), **look)
+    return axes
+
+
+def labelled_box(ax: Axes, x: float, y: float, text: str, colour: str, width: float = 1.5, height: float = 0.8) -> Axes:
+    """A piece of a diagram: a box with its middle at (x, y) and a text in it."""
+    corner = (x - width / 2, y - height / 2)
+    ax.add_patch(plt.Rectangle(corner, width, height, facecolor=colour, edgecolor="black", linewidth=0.8))
+    ax.text(x, y, text, ha="center", va="center", fontsize=9)
+    return ax
+
+
+def arrow(ax: Axes, start: Sequence[float], end: Sequence[float], **style) -> Axes:
+    """An arrow from `start` to `end`, both (x, y), between the pieces of a diagram."""
+    style = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0} | style
+    ax.annotate("", end, start, arrowprops=style)
+    return ax
+
+
 def _channels_last(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     return images.transpose(0, 2, 3, 1) if images.shape[1] == 3 and images.shape[-1] != 3 else images
+
+
+def _frame(ax: Axes, box: Sequence[float], size: tuple[int, int], look: Mapping) -> None:
+    """A box (x0, y0, x1, y1) in parts of the side on a picture of a size (height, width)."""
+    (x0, y0, x1, y1), (height, width) = box, size
+    # a box that reaches the border of the image is drawn whole
+    place = (x0 * width, y0 * height), (x1 - x0) * width, (y1 - y0) * height
+    ax.add_patch(plt.Rectangle(*place, fill=False, clip_on=False, **look))
 
 
 def _picture(ax: Axes, image: np.ndarray) -> None:

@@ -150,3 +150,46 @@ def test_attention_maps_stand_beside_their_image_each_on_its_own_scale():
             assert [text.get_text() for text in ax.texts] == ([] if values.any() else ["empty"])
     assert [ax.get_title() for ax in axes[0]] == ["image", "map 1", "map 2", "map 3"]
     plt.close("all")
+
+
+def test_error_curves_draw_mean_and_band_and_differ_in_line_and_colour(ax):
+    errors = np.array([[90.0, 40, 20], [94, 44, 24], [92, 42, 22]])
+    plots.error_curves(ax, {"plain": ([2, 4, 6], errors), "gce": ([3, 6], np.array([[80.0, 10]]))}, "test error (%)")
+    plain, gce = ax.get_lines()
+    np.testing.assert_allclose(plain.get_xydata(), [[2, 92], [4, 42], [6, 22]])
+    np.testing.assert_allclose(gce.get_xydata(), [[3, 80], [6, 10]])
+    assert plain.get_color() != gce.get_color() and plain.get_linestyle() != gce.get_linestyle()
+    bands = [band.get_paths()[0].vertices[:, 1] for band in ax.collections]
+    half = plots.interval(errors)[1]
+    assert bands[0].min() == pytest.approx(22 - half[2]) and bands[0].max() == pytest.approx(92 + half[0])
+    assert bands[1].min() == 10 and bands[1].max() == 80  # a single seed has no band
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["plain network", "GCE"]
+    assert ax.get_ylabel() == "test error (%)"
+
+
+def test_class_maps_stand_below_their_image_with_the_same_frames():
+    images, maps = pictures(3), np.random.default_rng(0).random((3, 4, 4))
+    frames = np.tile([[0.2, 0.0, 1.0, 0.5], [0.0, 0.5, 0.4, 1.0]], (3, 1, 1))  # 6 x 5 pixels
+    axes = plots.class_maps(images, {"plain": maps, "db": 2 * maps}, frames)
+    assert axes.shape == (3, 3)
+    for image, values, column in zip(images, maps, axes.T):
+        np.testing.assert_array_equal(column[0].images[0].get_array(), image)
+        for ax in column[1:]:
+            np.testing.assert_allclose(ax.images[1].get_array(), values / values.max())
+        for ax in column:
+            drawn = [[*p.get_xy(), p.get_width(), p.get_height()] for p in ax.patches]
+            np.testing.assert_allclose(drawn, [[1, 0, 4, 3], [0, 3, 2, 3]])
+    assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["image", "plain network", "DB"]
+    axes[0, 0].figure.canvas.draw()
+    plt.close("all")
+
+
+def test_a_diagram_has_boxes_around_their_middle_and_arrows_from_start_to_end(ax):
+    plots.labelled_box(ax, 2.0, 1.0, "block", "#CFE3F1", width=3.0, height=1.0)
+    (box,), (text,) = ax.patches, ax.texts
+    assert (*box.get_xy(), box.get_width(), box.get_height()) == (0.5, 0.5, 3.0, 1.0)
+    assert (text.get_text(), text.get_position(), to_hex(box.get_facecolor())) == ("block", (2.0, 1.0), "#cfe3f1")
+    plots.arrow(ax, (4.0, 1.0), (5.0, 2.0), color="grey", linestyle="--")
+    (_, arrow) = ax.texts
+    assert (arrow.xyann, arrow.xy) == ((4.0, 1.0), (5.0, 2.0))  # from, to
+    assert to_hex(arrow.arrow_patch.get_edgecolor()) == "#808080"

@@ -56,16 +56,16 @@ def check_integers(name: str, values: Tensor) -> None:
         raise ValueError(f"{name} has type {values.dtype}, must hold integers; its shape is {shape(values)}")
 
 
-def check_targets(logits: Tensor, target: Tensor) -> None:
-    """`logits` (B, C) and `target` (B,) must fit; the range of the labels is checked on the CPU only."""
-    check_rows("logits", logits)
+def check_targets(logits: Tensor, target: Tensor, name: str = "logits") -> None:
+    """`logits` (B, C), the argument `name`, and `target` (B,) must fit; labels' range is checked on the CPU only."""
+    check_rows(name, logits)
     if target.shape != logits.shape[:1]:
-        raise ValueError(f"target has shape {shape(target)}, logits {shape(logits)}: one label per row of logits")
+        raise ValueError(f"target has shape {shape(target)}, {name} {shape(logits)}: one label per row of {name}")
     check_integers("target", target)
     if target.device.type == "cpu" and not 0 <= int(target.min()) <= int(target.max()) < logits.shape[1]:
         raise ValueError(
             f"target has shape {shape(target)} and runs from {int(target.min())} to {int(target.max())}, "
-            f"beyond the {logits.shape[1]} classes of logits {shape(logits)}"
+            f"beyond the {logits.shape[1]} classes of {name} {shape(logits)}"
         )
 
 

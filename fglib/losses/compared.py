@@ -26,7 +26,8 @@ def maximum_entropy_loss(logits: Tensor, target: Tensor, weight: float = 1.0, re
     check_reduction(reduction)
     check_targets(logits, target)
     logp = _log_softmax(logits)
-    negative_entropy = torch.special.xlogy(logp.exp(), logp.exp()).sum(1)
+    # a class of probability 0 counts nothing: xlogy knows that too, but its gradient there is NaN
+    negative_entropy = (logp.exp() * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(1)
     loss = F.nll_loss(logp, target.long(), reduction="none") + weight * negative_entropy
     return loss.mean() if reduction == "mean" else loss
 
@@ -60,7 +61,7 @@ def gaussian_mixture_loss(
     (B,) with reduction="none". ValueError for arguments that do not fit.
     """
     check_reduction(reduction)
-    check_targets(distances, target)
+    check_targets(distances, target, "distances")
     if margin < 0 or likelihood < 0:
         raise ValueError(
             f"margin is {margin} and likelihood {likelihood} for distances of shape {shape(distances)}: neither may "

@@ -1,5 +1,6 @@
 """Heads on top of a trunk: the projectors, predictors and classifiers of the papers."""
 
+import torch
 from torch import Tensor, nn
 
 from fglib.explain import class_activation_maps
@@ -23,9 +24,10 @@ class ClassMapHead(nn.Module):
         return class_activation_maps(features, self.linear.weight, self.linear.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        if self.block is None:
-            return self.linear(features.mean((2, 3)))
-        return self.block(self.maps(features)).mean((2, 3))
+        if self.block is not None:
+            return self.block(self.maps(features)).mean((2, 3))
+        with torch.autocast(features.device.type, enabled=False):  # as for the maps: rounded scores would tie
+            return self.linear(features.mean((2, 3), dtype=self.linear.weight.dtype))
 
 
 def linear_projector(dim: int, out: int = 128) -> nn.Linear:
