@@ -137,8 +137,11 @@ def _by_seed(plans: list[runs.Plan], clauses: list[Clause], derive: Callable | N
     for run in (plan.load() for plan in plans if plan.recorded):
         by_seed.setdefault(run.plan.seed, {})[run.plan.variant] = run
     named = {name for clause in clauses for name in clause.names}
+    variants = {name.split(".")[0] for name in named}
     found = []
     for _, of_seed in sorted(by_seed.items()):
+        if derive and not variants <= of_seed.keys():  # what is derived may need the runs that are missing
+            continue
         values = {f"{variant}.{k}": v for variant, run in of_seed.items() for k, v in run.metrics.items()}
         values |= derive(of_seed) if derive else {}
         for clause in clauses:

@@ -48,6 +48,7 @@ COLOURS = {
     "db_pc": "#7F7F7F",
     "db_smoothing": "#B0B0B0",
     "gce_half": "#8C6D31",
+    "db_gce_half": "#7A3600",
 }
 MARKERS = {"cifar100": "o", "omniglot": "s", "cub50": "^", "patches": "D", "digits": "v", "pets": "P", "sop": "X"}
 RIGHT, WRONG = "#009E73", "#D55E00"
@@ -89,6 +90,7 @@ LABELS = {
     "db_pc": "DB + pairwise confusion",
     "db_smoothing": "DB + label smoothing",
     "gce_half": "GCE from half-way",
+    "db_gce_half": "DB + GCE from half-way",
     "alpha_0": "DB, α = 0",
     "alpha_02": "DB, α = 0.2",
     "peak_0": "DB, no peaks",

@@ -204,6 +204,89 @@ def test_evidence_that_says_too_much_or_too_little_is_an_error(evidence, message
         judge(claim(evidence))
 
 
+# Numbers derived from the runs of a seed
+
+
+def derived(experiment, *rule, derive="fglib.claims:gains"):
+    return Evidence(experiment=experiment, preset="paper", same=True, rule=rule, derive=derive)
+
+
+@pytest.fixture
+def gains(monkeypatch):
+    """A function of the runs of a seed, found as `fglib.claims:gains`; returns the variants that it was given."""
+    seen = []
+
+    def function(of_seed):
+        seen.append((sorted(of_seed), {run.plan.seed for run in of_seed.values()}))
+        if "base" not in of_seed:
+            return {}
+        return {
+            f"{name}.gain": run.metrics["fine_r1"] - of_seed["base"].metrics["fine_r1"] for name, run in of_seed.items()
+        }
+
+    monkeypatch.setattr(claims, "gains", function, raising=False)
+    return seen
+
+
+def test_derived_numbers_are_made_seed_by_seed_and_used_like_recorded_ones(toy, gains):
+    path = toy("paper", base=[50.0, 51.0, 49.0], ours=[65.0, 67.0, 63.0])
+    verdict = judge(
+        claim(derived(path, "ours.gain >= 10", "ours.gain + base.fine_r1 == ours.fine_r1", "base.gain == 0"))
+    )
+    assert gains == [(["base", "ours"], {seed}) for seed in range(3)]
+    assert verdict.verdict == "reproduced" and verdict.measured[0].margins == (5.0, 6.0, 4.0)
+    assert judge(claim(derived(path, "ours.gain - base.gain >= 16"))).verdict == "does not hold"
+
+
+def test_a_seed_without_derived_numbers_is_left_out(toy, gains):
+    path = toy("paper", base=[50.0, 51.0], ours=[65.0, 67.0, 63.0])
+    verdict = judge(claim(derived(path, "ours.gain >= base.gain")))
+    assert verdict.verdict == "not run" and "2 of 3 seeds" in verdict.reason
+
+
+def test_a_derived_number_that_is_not_defined_leaves_its_seed_out(toy, monkeypatch):
+    path = toy("paper", base=[50.0, 51.0, 49.0], ours=[65.0, 67.0, 63.0])
+    some = {0: 1.0, 1: None, 2: 3.0}
+    derive = lambda of_seed: {"ours.some": some[of_seed["ours"].plan.seed]}  # noqa: E731
+    monkeypatch.setattr(claims, "some", derive, raising=False)
+    verdict = judge(claim(derived(path, "ours.some > 0", derive="fglib.claims:some")))
+    assert verdict.verdict == "not run" and "2 of 3 seeds" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("derive", "rule", "message"),
+    [
+        ("fglib.claims:gain", "ours.gain >= base.gain", "claim patterns.toy: there is no fglib.claims:gain"),
+        ("fglib.nowhere:gains", "ours.gain >= base.gain", "claim patterns.toy: there is no fglib.nowhere:gains"),
+        ("os:getpid", "ours.gain >= base.gain", "derive is fglib.<module>:<function>, got 'os:getpid'"),
+        ("fglib.claims", "ours.gain >= base.gain", "there is no fglib.claims"),
+        ("fglib.claims:gains", "ours.gian >= base.gain", "unknown metric of ours 'gian' .*; did you mean 'gain'"),
+        ("fglib.claims:gains", "ours.gain >= base.fine_r2", "unknown metric of base 'fine_r2' .*mean 'fine_r1'"),
+        ("fglib.claims:gains", "theirs.gain >= base.gain", "unknown variant 'theirs'"),
+    ],
+)
+def test_derived_numbers_that_are_not_there_are_named(toy, gains, derive, rule, message):
+    path = toy("paper", base=[50.0, 51.0, 49.0], ours=[65.0, 67.0, 63.0])
+    with pytest.raises(ConfigError, match=message):
+        judge(claim(derived(path, rule, derive=derive)))
+
+
+def test_a_claim_about_convergence_reads_the_histories(toy, tmp_path):
+    """The baseline ends at 20; ours is there after the second, the second and no epoch."""
+    path = toy()
+    (tmp_path / "toy.yml").write_text(
+        yaml.safe_dump(TOY | {"variants": {"plain": TOY["variants"]["base"]} | TOY["variants"]})
+    )
+    errors = {"plain": [[40.0, 30.0, 20.0]] * 3, "ours": [[30.0, 20.0, 25.0], [50.0, 19.0, 18.0], [30.0, 29.0, 28.0]]}
+    for variant, of_seed in errors.items():
+        for plan, curve in zip(runs.plans(path, "paper", variants=[variant]), of_seed):
+            history = [{"epoch": e, "test_error": error} for e, error in enumerate(curve, 1)]
+            runs.write_record(plan, {"test_error": curve[-1]}, history, {}, {})
+    rule = "ours.epochs_to_reach < plain.epochs_to_reach"
+    verdict = judge(claim(derived(path, rule, derive="fglib.convergence:epochs_to_reach")))
+    assert verdict.measured[0].margins == (1.0, 1.0, -1.0) and verdict.verdict == "does not hold"
+
+
 @pytest.mark.parametrize(("share", "verdict"), [(0.25, "reproduced"), (0.2500001, "does not hold")])
 def test_a_construction_is_computed_and_needs_no_seeds(share, verdict, monkeypatch):
     monkeypatch.setattr(claims, "share", lambda parts: {"share": share, "even": 1 / parts}, raising=False)

@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from fglib.config import ModelConfig
-from fglib.costs import head_multiply_adds, head_multiply_adds_within, head_ratio, trunk_multiply_adds
+from fglib.costs import (
+    head_multiply_adds,
+    head_multiply_adds_within,
+    head_ratio,
+    method_parameters,
+    trunk_multiply_adds,
+)
 from fglib.models import build_trunk
 
 
@@ -54,6 +60,21 @@ def test_resnet_18_for_32_pixels():
     first = 4 * 32**2 * 64 * 64 * 9
     later = 16**2 * (64 * 128 * 9 + 3 * 128 * 128 * 9 + 64 * 128)  # the same in each of the three
     assert trunk_multiply_adds(trunk, 32) == 32**2 * 3 * 64 * 9 + first + 3 * later == 555_417_600
+
+
+@pytest.mark.parametrize(("classes", "millions"), [(200, 23.9), (1000, 25.6)])
+def test_subtle_differences_has_no_parameter_more_than_the_network(classes, millions):
+    """Table 2 counts 23.9M for the 200 classes of CUB-200-2011."""
+    counts = method_parameters(classes=classes)
+    assert set(counts) == {"network", "plain", "db_gce"} and len(set(counts.values())) == 1
+    assert round(counts["plain"] / 1e6, 1) == millions
+    # all but the classifier is the same, 2,048 weights and a bias for each class
+    assert counts["network"] - method_parameters(classes=2)["network"] == (classes - 2) * 2049
+
+
+def test_parameters_of_another_network():
+    counts = method_parameters("resnet18", 10)
+    assert set(counts.values()) == {11_181_642}  # 11,176,512 and 10 times 513
 
 
 @pytest.mark.parametrize("counts", [[], [0, 0], [3, -1]])

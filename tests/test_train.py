@@ -1,24 +1,30 @@
 """The training loop: it learns, repeats itself bit for bit, resumes to the same numbers, and stops with reasons."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import dataset, ready
 
-from fglib.config import AugmentConfig, MethodConfig
+from fglib import runs
+from fglib.config import AugmentConfig, DataConfig, MethodConfig, RunConfig, build
+from fglib.data.folder import read_folder
 from fglib.data.images import DataSet
 from fglib.data.interpolations import interpolations
 from fglib.errors import ConfigError, HiddenLabelsError, TrainingError
+from fglib.measure import Trained, errors
 from fglib.methods import METHODS, Batch
 from fglib.models import Upsampler, build_trunk
+from fglib.paths import BOOK
 from fglib.session import start, training_view
 from fglib.train import fit
 
@@ -229,3 +235,116 @@ def test_bf16_trains_and_keeps_the_weights_in_float32():
     progress, _ = fit(method, train, dataclasses.replace(config, augment=AugmentConfig()))
     assert {p.dtype for p in method.parameters()} == {torch.float32}
     assert progress.history[-1]["total"] < 0.8 * progress.history[0]["total"]
+
+
+# Errors that are taken while a training goes on
+
+
+def test_errors_join_the_history_every_few_epochs():
+    for every, expected in ((2, [2, 4]), (1, [1, 2, 3, 4, 5]), (5, [5]), (6, []), (0, [])):
+        method, train, config = ready("base", epochs=5, errors_every=every)
+        calls = []
+        progress, _ = fit(method, train, config, errors=lambda calls=calls: calls.append(1) or {"error": len(calls)})
+        assert [row["epoch"] for row in progress.history if "error" in row] == expected
+        assert [row["error"] for row in progress.history if "error" in row] == list(range(1, len(expected) + 1))
+    assert all({"epoch", "lr", "total"} <= set(row) for row in progress.history)
+
+
+def on_disk(root, write_image):
+    """Twelve and six images of three classes, decoded when asked for."""
+    for split, count in (("train", 4), ("test", 2)):
+        for c in range(3):
+            for i in range(count):
+                write_image(root / split / f"class{c}" / f"{i}.png", (80 * c, 60 * i, 40), (16, 16))
+    return DataSet("shop", *(read_folder(root, split, ["class"], 16, False) for split in ("train", "test")))
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_errors_do_not_change_the_training_by_a_bit(resident, tmp_path, write_image):
+    """Nor the draws of the augmentation and of the block, also where the images come from files."""
+    data = dataset() if resident else on_disk(tmp_path, write_image)
+    _, _, config = ready("base", epochs=2)
+    names = config.data if resident else DataConfig("shop", "class", "class")
+    config = dataclasses.replace(config, data=names, method=MethodConfig("db"))
+    found = []
+    for every in (0, 1):
+        settings = dataclasses.replace(config, train=dataclasses.replace(config.train, errors_every=every))
+        method = start(settings, data)
+        taken = partial(errors, Trained(method, data, settings))
+        progress, _ = fit(method, training_view(settings, data), settings, errors=taken)
+        found.append((weights(method), [row["total"] for row in progress.history]))
+        assert method.training
+    assert torch.equal(found[0][0], found[1][0]) and found[0][1] == found[1][1]
+    assert all(0 <= row[f"{part}_error"] <= 100 for row in progress.history for part in ("train", "test"))
+
+
+@pytest.mark.parametrize("by", ["interruption", "deadline"])
+def test_errors_survive_a_stop(tmp_path, by):
+    path, histories = tmp_path / "run.safetensors", []
+
+    def go_on(**how):
+        method, train, config = ready("base", errors_every=2, epochs=4)
+        taken = partial(errors, Trained(method, dataset(), config))
+        if how.pop("interrupted", False):
+            original, steps = method.loss, []
+
+            def loss(batch):
+                if len(steps) == 8:  # in the third epoch
+                    raise KeyboardInterrupt
+                steps.append(1)
+                return original(batch)
+
+            method.loss = loss
+        progress, finished = fit(method, train, config, errors=taken, **how)
+        return progress.history, finished, weights(method)
+
+    expected, _, whole = go_on()
+    if by == "interruption":
+        with pytest.raises(KeyboardInterrupt):
+            go_on(interrupted=True, checkpoint=path, save_every=0.0)
+        history, finished, last = go_on(checkpoint=path)
+    else:
+        finished = False
+        while not finished:
+            history, finished, last = go_on(checkpoint=path, deadline=time.monotonic() - 1)
+            histories.append(history)
+        assert len(histories) == 12
+    assert finished and history == expected and torch.equal(last, whole)
+    assert [sorted(set(row) & {"train_error", "test_error"}) for row in history] == [
+        [],
+        ["test_error", "train_error"],
+        [],
+        ["test_error", "train_error"],
+    ]
+
+
+def test_a_run_takes_its_errors_from_the_measure(tmp_path, monkeypatch):
+    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("FGLIB_CHECKPOINTS", str(tmp_path / "checkpoints"))
+
+    def trained(every):
+        changes = {"measure": ["errors"], "train": {"epochs": 3, "errors_every": every}}
+        (plan,) = runs.plans("subtle_patches", "smoke", variants=["db_gce"], overrides=changes)
+        assert all(done for _, done in runs.train_plans([plan], device="cpu"))
+        return plan.load()
+
+    with_errors, without = trained(3), trained(0)
+    assert [set(row) & set(with_errors.metrics) for row in with_errors.history] == [
+        set(),
+        set(),
+        set(with_errors.metrics),
+    ]
+    assert {name: with_errors.history[-1][name] for name in with_errors.metrics} == with_errors.metrics
+    assert with_errors.metrics == without.metrics and set(without.metrics) == {"train_error", "test_error"}
+    assert [row["total"] for row in with_errors.history] == [row["total"] for row in without.history]
+    assert with_errors.plan.config.key() != without.plan.config.key()
+
+
+def test_configurations_without_errors_keep_their_key():
+    record = next(
+        found
+        for path in sorted((BOOK / "results").glob("*/*/run.json"))
+        if "errors_every" not in (found := json.loads(path.read_text()))["config"]["train"]
+    )
+    config = build(RunConfig, record["config"], "a record from before there were errors")
+    assert config.train.errors_every == 0 and config.key() == record["key"]

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import check_integers, check_reduction, check_rows, shape
+from fglib.losses.checks import check_reduction, check_targets, shape
 
 
 def gradient_boosting_cross_entropy(
@@ -37,60 +37,56 @@ def gradient_boosting_cross_entropy(
     arguments that do not fit; the range of the labels is checked on the CPU only, where it stalls nothing.
     """
     check_reduction(reduction)
-    check_rows("logits", logits)
-    if target.shape != logits.shape[:1]:
-        raise ValueError(f"target has shape {shape(target)}, logits {shape(logits)}: one label per row of logits")
-    check_integers("target", target)
-    if target.device.type == "cpu" and not 0 <= int(target.min()) <= int(target.max()) < logits.shape[1]:
-        raise ValueError(
-            f"target has shape {shape(target)} and runs from {int(target.min())} to {int(target.max())}, "
-            f"beyond the {logits.shape[1]} classes of logits {shape(logits)}"
-        )
+    check_targets(logits, target)
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k is {k!r}, must be an integer of at least 1 for logits of shape {shape(logits)}")
     logits, target = logits.to(torch.promote_types(logits.dtype, torch.float32)), target.long()
     if k >= logits.shape[1] - 1:
         return F.cross_entropy(logits, target, reduction=reduction)
     own = target[:, None]
-    negatives = logits.detach().scatter(1, own, -torch.inf)  # (B, C)
-    hardest = _k_largest(negatives, k) if logits.device.type == "cpu" else None
-    if hardest is None and exact_k:
-        hardest = negatives.topk(k, 1).indices
+    hardest = _hardest(logits.detach(), own, k) if logits.device.type == "cpu" else None
     if hardest is None:
-        dropped = negatives < negatives.topk(k, 1).values[:, -1:]
-        return F.cross_entropy(
-            logits.masked_fill(dropped.scatter_(1, own, False), -torch.inf), target, reduction=reduction
-        )
-    kept = logits.gather(1, torch.cat([own, hardest], 1))  # (B, 1 + k), the label first
+        negatives = logits.detach().scatter(1, own, -torch.inf)
+        if not exact_k:
+            dropped = negatives < negatives.topk(k, 1).values[:, -1:]
+            kept = logits.masked_fill(dropped.scatter_(1, own, False), -torch.inf)
+            return F.cross_entropy(kept, target, reduction=reduction)
+        hardest = negatives.topk(k, 1).indices
+    kept = logits.gather(1, torch.cat([own, hardest], 1))  # (B, 1 + k), the label in front
     return F.cross_entropy(kept, torch.zeros_like(target), reduction=reduction)
 
 
-def _k_largest(scores: Tensor, k: int) -> Tensor | None:
-    """Columns (B, k) of the k largest of every row of (B, C), on the CPU; None if others tie with a k-th largest.
+def _hardest(logits: Tensor, own: Tensor, k: int) -> Tensor | None:
+    """Columns (B, k) of the k largest negatives of every row of (B, C), on the CPU. None if it meets a tie.
 
-    Much faster than topk, which alone costs more than a cross entropy. Of about sqrt(C / k) equal runs of columns, place
-    j of each forms group j: the k largest lie in the k groups whose own largest are largest.
+    topk alone costs more than a cross entropy. Of about sqrt(C / k) equal runs of columns, place j of each forms group
+    j. The k + 1 largest scores, so the k largest negatives, lie in the k + 1 groups whose own largest are largest.
     """
-    classes = scores.shape[1]
+    batch, classes = logits.shape
     runs = math.isqrt(classes // k)
-    if runs < 6:  # few columns would be saved
-        columns = _k_largest_by_sorting(scores.numpy(), k)
-        return None if columns is None else torch.from_numpy(columns)
+    if runs < 6:  # too few columns would be left out
+        found = _k_largest(logits.scatter(1, own, -torch.inf), k)
+        return None if found is None else found - classes * torch.arange(batch)[:, None]
     groups = classes // runs
-    best = _k_largest_by_sorting(scores[:, : runs * groups].unflatten(1, (runs, groups)).amax(1).numpy(), k)
+    best = _k_largest(logits[:, : runs * groups].unflatten(1, (runs, groups)).amax(1), k + 1)
     if best is None:
         return None
-    within = best[:, None] + groups * np.arange(runs)[:, None]  # (B, runs, k)
-    rest = np.arange(runs * groups, classes)  # belong to no group
-    columns = np.concatenate([within.reshape(len(best), -1), np.broadcast_to(rest, (len(best), len(rest)))], 1)
-    columns = torch.from_numpy(columns)
-    places = _k_largest_by_sorting(scores.gather(1, columns).numpy(), k)
-    return None if places is None else columns.gather(1, torch.from_numpy(places))
+    best = best - groups * torch.arange(batch)[:, None]
+    within = best[:, None] + groups * torch.arange(runs)[:, None]  # (B, runs, k + 1)
+    rest = torch.arange(runs * groups, classes).expand(batch, -1)  # belongs to no group
+    columns = torch.cat([within.flatten(1), rest], 1)
+    scores = logits.gather(1, columns)
+    scores.numpy()[(columns == own).numpy()] = -math.inf  # faster than masked_fill_
+    found = _k_largest(scores, k)
+    return None if found is None else columns.take(found)
 
 
-def _k_largest_by_sorting(scores: np.ndarray, k: int) -> np.ndarray | None:
-    """`_k_largest` of a few columns. numpy's sort of values is vectorized, unlike its and torch's selection of columns."""
-    batch, columns = scores.shape
-    kth = np.sort(scores, axis=1)[:, columns - k, None]
-    found = np.flatnonzero(~(scores < kth))  # k in each row, and more where there are ties; NaN counts as largest
-    return found.reshape(batch, k) - columns * np.arange(batch)[:, None] if len(found) == batch * k else None
+def _k_largest(scores: Tensor, k: int) -> Tensor | None:
+    """Places (B, k), in all of (B, m) row after row, of the k largest of each row. None if others tie with a k-th.
+
+    On a CPU, numpy's sort of values is vectorized, and all that select places are several times slower.
+    """
+    values = scores.numpy()
+    kth = np.sort(values, axis=1)[:, -k, None]
+    found = np.flatnonzero(~(values < kth))  # NaN counts as largest; k in each row, and more where there are ties
+    return torch.from_numpy(found).view(-1, k) if len(found) == k * len(values) else None
