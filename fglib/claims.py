@@ -110,7 +110,7 @@ def judge(claim: Claim) -> Verdict:
             hardware=nearest and nearest.hardware,
         )
     best, *others = enough
-    remarks = [f"also on {f}: {'holds' if f.holds else 'does not hold'}" for f in others]
+    remarks = [f"also on {_where(f)}: {'holds' if f.holds else 'does not hold'}" for f in others]
     if not best.same:
         remarks += [f"the paper's own setting is not run (`{f.command}`)" for f in findings if f.same]
     return Verdict(
@@ -128,8 +128,12 @@ def judge(claim: Claim) -> Verdict:
 def _result(finding: Finding) -> str:
     """What was measured where; of a rule that does not hold, the clauses that fail."""
     shown = [m for m in finding.measured if finding.holds or not m.holds]
-    note = f" ({finding.note})" if finding.note else ""
-    return f"{finding}{note}: {'; '.join(map(str, shown))}"
+    return f"{_where(finding)}: {'; '.join(map(str, shown))}"
+
+
+def _where(finding: Finding) -> str:
+    """What was measured, and how that differs from the paper."""
+    return f"{finding} ({finding.note})" if finding.note else str(finding)
 
 
 def _not_run(claim: Claim, nearest: Finding | None) -> str:
