@@ -44,7 +44,7 @@ COLOURS = {
     "db_gce": "#D55E00",
     "db_center": "#CC79A7",
     "db_lgm": "#56B4E9",
-    "db_maxent": "#8C6D31",
+    "db_maxent": "#003B5C",
     "db_pc": "#7F7F7F",
     "db_smoothing": "#B0B0B0",
     "gce_half": "#8C6D31",
@@ -343,7 +343,8 @@ def attention_maps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
 
 def error_curves(ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ylabel: str = "") -> Axes:
     """Errors over epochs, mean and 95 % interval over seeds, of {method: (epochs (m,), errors (seeds, m))}."""
-    for (method, (epochs, errors)), style in zip(curves.items(), cycle(("-", "--", "-.", ":"))):
+    styles = cycle(("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))))
+    for (method, (epochs, errors)), style in zip(curves.items(), styles):
         mean, half = interval(errors)
         ax.plot(epochs, mean, linestyle=style, color=colour(method), label=LABELS.get(method, method))
         ax.fill_between(epochs, mean - half, mean + half, color=colour(method), alpha=0.2, linewidth=0)

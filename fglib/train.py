@@ -115,8 +115,7 @@ def fit(
                 if progress.step % steps == 0:
                     losses.close_epoch(epoch, rate, steps)
                     if errors is not None and settings.errors_every and (epoch + 1) % settings.errors_every == 0:
-                        with torch.random.fork_rng(devices=[]):  # reading images from disk draws a number
-                            progress.history[-1] |= errors()
+                        progress.history[-1] |= errors()
                     bar.set_postfix(loss=f"{progress.history[-1]['total']:.3f}", lr=f"{rate:.3g}", refresh=False)
                 out_of_time = deadline is not None and now > deadline
                 if checkpoint is not None and (out_of_time or now - saved > save_every):

@@ -181,3 +181,54 @@ def test_out_of_time_leaves_no_record_and_the_next_call_finishes(tiny):
     assert all(done for _, done in runs.train_plans(plans, device="cpu"))
     assert all(p.recorded for p in plans)
     assert load_experiment(Path(tiny)).name == "tiny"
+
+
+# A preset for any folder of images
+
+
+@pytest.fixture
+def terrain(tmp_path, monkeypatch):
+    """terrain(data, variants) -> plans of the terrain experiment's paper preset, its network and images made small."""
+    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("FGLIB_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.chdir(tmp_path)
+    small = {
+        "model": {"backbone": "small_resnet", "weights": None, "width": 4, "blocks": [1, 1]},
+        "train": {"epochs": 2, "batch_size": 5, "errors_every": 1},
+    }
+
+    def plans(variants=None, **data):
+        return runs.plans("subtle_terrain", "paper", [0], variants, small | {"data": {"size": 16, **data}})
+
+    return plans
+
+
+def test_the_terrain_preset_trains_on_any_folder_of_classes(terrain, tmp_path, write_image):
+    for split, count in (("train", 4), ("test", 2)):
+        for c, name in enumerate(("asphalt", "grass", "sand")):
+            for i in range(count):
+                write_image(tmp_path / "my/ground" / split / name / f"{i}.png", (90 * c, 60 * i, 20), (24, 20))
+    plans = terrain(options={"path": str(tmp_path / "my/ground"), "levels": ["class"]})
+    assert [plan.variant for plan in plans] == ["plain", "db", "gce", "db_gce"]
+    assert all(done for _, done in runs.train_plans(plans, device="cpu"))
+    for plan in plans:
+        run = plan.load()
+        assert {"top1", "top1_five_crops", "train_error", "test_error"} <= set(run.metrics)
+        assert run.metrics["test_error"] == pytest.approx(100 - run.metrics["top1"])
+        assert [row["epoch"] for row in run.history if "test_error" in row] == [1, 2]
+        assert run.arrays["confusion_names"].tolist() == ["asphalt", "grass", "sand"]
+
+
+def test_the_terrain_preset_says_where_images_belong(terrain, tmp_path, write_image):
+    def message():
+        with pytest.raises(FglibError) as error:
+            list(runs.train_plans(terrain(["plain"]), device="cpu"))
+        return str(error.value)
+
+    assert message() == "there is no folder or zip archive terrain; check the path"
+    write_image(tmp_path / "terrain/train/sand/0.png")
+    write_image(tmp_path / "terrain/train/grass/0.png")
+    assert "terrain has a folder train but no folder test; add test/<class>/..." in message()
+    write_image(tmp_path / "terrain/test/grass/0.png")
+    (tmp_path / "terrain/test/sand").mkdir()
+    assert "class folder terrain/test/sand holds no images" in message()

@@ -36,6 +36,7 @@ def load_batches(
         batch_sampler=[b.tolist() for b in batches],
         num_workers=workers,
         pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # for the workers' seeds, which would otherwise take a draw from the augmentation
     )
     for index, pixels in zip(batches, loader):
         yield index.to(device), pixels.to(device, non_blocking=True)

@@ -35,17 +35,17 @@ def maximum_entropy_loss(logits: Tensor, target: Tensor, weight: float = 1.0, re
 def pairwise_confusion_loss(logits: Tensor, target: Tensor, weight: float = 1.0, reduction: str = "mean") -> Tensor:
     """Cross entropy and `weight` times the squared distance between the predictions of two images of other classes.
 
-    logits: (B, C) floats, computed in float32 at least; target: (B,) integers. Image i of the first half of the batch
-    is paired with image i of the second; a pair of one class, and the last image of an odd batch, has no such term.
-    Returns a scalar, or (B,) with reduction="none", where both images of a pair carry its term. ValueError for
+    logits: (B, C) floats, computed in float32 at least; target: (B,) integers. The first image of the batch is paired
+    with the last, the second with the last but one, and so on: in several views of the same images, one after the other,
+    an image does not meet itself. A pair of one class has no such term. Returns a scalar, or (B,) with
+    reduction="none", where both images of a pair carry its term. ValueError for
     arguments that do not fit.
     """
     check_reduction(reduction)
     check_targets(logits, target)
-    logp, half = _log_softmax(logits), len(logits) // 2
-    first, second = logp.exp()[:half], logp.exp()[half : 2 * half]
-    confusion = (first - second).square().sum(1) * (target[:half] != target[half : 2 * half])
-    confusion = torch.cat([confusion, confusion, confusion.new_zeros(len(logits) - 2 * half)])
+    logp = _log_softmax(logits)
+    p = logp.exp()
+    confusion = (p - p.flip(0)).square().sum(1) * (target != target.flip(0))
     loss = F.nll_loss(logp, target.long(), reduction="none") + weight * confusion
     return loss.mean() if reduction == "mean" else loss
 

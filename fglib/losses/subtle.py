@@ -63,18 +63,20 @@ def _hardest(logits: Tensor, own: Tensor, k: int) -> Tensor | None:
     j. The k + 1 largest scores, so the k largest negatives, lie in the k + 1 groups whose own largest are largest.
     """
     batch, classes = logits.shape
+    row = torch.arange(batch)[:, None]
     runs = math.isqrt(classes // k)
     if runs < 6:  # too few columns would be left out
         found = _k_largest(logits.scatter(1, own, -torch.inf), k)
-        return None if found is None else found - classes * torch.arange(batch)[:, None]
+        return None if found is None else found - classes * row
     groups = classes // runs
-    best = _k_largest(logits[:, : runs * groups].unflatten(1, (runs, groups)).amax(1), k + 1)
-    if best is None:
+    grouped = runs * groups
+    found = _k_largest(logits[:, :grouped].view(batch, runs, groups).amax(1), k + 1)
+    if found is None:
         return None
-    best = best - groups * torch.arange(batch)[:, None]
-    within = best[:, None] + groups * torch.arange(runs)[:, None]  # (B, runs, k + 1)
-    rest = torch.arange(runs * groups, classes).expand(batch, -1)  # belongs to no group
-    columns = torch.cat([within.flatten(1), rest], 1)
+    of_run = torch.arange(0, grouped, groups)[:, None] - groups * row[:, None]  # (B, runs, 1)
+    columns = (found[:, None] + of_run).view(batch, -1)
+    if grouped < classes:  # the last columns belong to no group
+        columns = torch.cat([columns, torch.arange(grouped, classes).expand(batch, -1)], 1)
     scores = logits.gather(1, columns)
     scores.numpy()[(columns == own).numpy()] = -math.inf  # faster than masked_fill_
     found = _k_largest(scores, k)

@@ -17,6 +17,8 @@ from fglib.measure.trained import Arrays, Metrics, Trained, evenly, thumbnails
 from fglib.models import bilinear_upsample
 from fglib.views import five_crops, mean_of_probabilities
 
+BATCH = 128  # images at a time: five crops and maps of all classes take memory
+
 
 def crops(trained: Trained) -> tuple[Metrics, Arrays]:
     """Top-1 of the mean of the probabilities over five crops, the corners and the center (reading 32).
@@ -32,7 +34,7 @@ def crops(trained: Trained) -> tuple[Metrics, Arrays]:
         looks = five_crops(images, side, padding)
         return mean_of_probabilities(trained.method.logits(looks.flatten(0, 1)).unflatten(0, looks.shape[:2]))
 
-    found = apply(trained.method, scores, trained.data.test, trained.device, batch_size=128).argmax(1)
+    found = apply(trained.method, scores, trained.data.test, trained.device, BATCH).argmax(1)
     return {"top1_five_crops": _percent(found == trained.test_labels("coarse"))}, {}
 
 
@@ -44,48 +46,67 @@ def class_maps(trained: Trained, shown: int = 8, threshold: float = 0.5) -> tupl
     that lies in the box, all in percent. cam_entropy: of the map at its own size as a distribution over places, 1 when
     it is even; images whose map is zero everywhere count in the other figures and not in this one.
     """
-    method, test = trained.method, trained.data.test
-    labels, box = trained.test_labels("coarse"), object_regions(trained.data.name, test)
-    every = apply(method, lambda x: method.class_maps(x).clamp(min=0), test, trained.device, batch_size=128)
-    maps = every[torch.arange(len(test)), labels]  # (n, h, w)
+    method, test, labels = trained.method, trained.data.test, trained.test_labels("coarse")
+    batches = iter(labels.split(BATCH))  # the maps of all classes of all images would not fit
+
+    def own(images: Tensor) -> Tensor:
+        label = next(batches).to(images.device)
+        return method.class_maps(images)[torch.arange(len(label), device=images.device), label].clamp(min=0)
+
+    maps = apply(method, own, test, trained.device, BATCH)  # (n, h, w)
+    order = torch.arange(len(test)).split(BATCH)
+    covered, background, inside = (
+        torch.cat(part, -1)
+        for part in zip(*(_spread(maps[rows], object_regions(trained.data.name, test, rows)) for rows in order))
+    )
     mass = maps.flatten(1)
     p = mass / mass.sum(1, keepdim=True)  # NaN where the map is zero everywhere
     entropy = -torch.special.xlogy(p, p).sum(1) / math.log(p.shape[1])
-    large = bilinear_upsample(maps[:, None], tuple(box.shape[1:]))[:, 0].flatten(1)
-    inside, relative = box.flatten(1), large / large.amax(1, keepdim=True).clamp(min=torch.finfo(large.dtype).tiny)
-
-    def covered(share: float) -> tuple[float, float]:
-        high = relative >= share
-        areas = (inside, ~inside)
-        return tuple(100 * ((high & a).sum(1) / a.sum(1).clamp(min=1)).double().mean().item() for a in areas)
-
-    coverage, background = covered(threshold)
     rows = evenly(len(test), shown)
+    at = THRESHOLDS.index(threshold)
+    curve = [100 * part.double().mean(1) for part in (covered, background)]
     metrics = {
-        "cam_coverage": coverage,
-        "cam_background": background,
-        "cam_inside": 100 * ((large * inside).sum(1) / large.sum(1).clamp(min=1e-12)).double().mean().item(),
+        "cam_coverage": curve[0][at].item(),
+        "cam_background": curve[1][at].item(),
+        "cam_inside": 100 * inside.double().mean().item(),
         "cam_entropy": entropy.nanmean().item(),
         "cam_empty": _percent(mass.amax(1) == 0),
     }
     return metrics, {
-        "cam_curve": np.array([(t, *covered(t)) for t in THRESHOLDS]),  # threshold, box, rest
+        "cam_curve": torch.stack(
+            [torch.tensor(THRESHOLDS, dtype=torch.float64), *curve], 1
+        ).numpy(),  # threshold, box, rest
         "cam_images": thumbnails(test.pixels(rows)),
         "cam_maps": maps[rows].numpy().astype(np.float16),
-        "cam_boxes": torch.stack([_corners(region) for region in box[rows]]).numpy(),  # in parts of the side
+        "cam_boxes": torch.stack([_corners(r) for r in object_regions(trained.data.name, test, rows)]).numpy(),
         "cam_names": np.array(trained.data.hierarchy.classes[trained.config.data.coarse])[labels[rows].numpy()],
     }
 
 
-def object_regions(name: str, images: ImageSet) -> Tensor:
-    """Where the object is, (n, H, W) bool: its box, else all that is masked. ConfigError where neither is known."""
+def _spread(maps: Tensor, region: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Shares of regions (b, H, W), and of the rest, that maps (b, h, w) cover at each threshold, (thresholds, b) twice,
+    and the share (b,) of their sum inside."""
+    large = bilinear_upsample(maps[:, None], tuple(region.shape[1:]))[:, 0].flatten(1)
+    inside, relative = region.flatten(1), large / large.amax(1, keepdim=True).clamp(min=torch.finfo(large.dtype).tiny)
+    covered, background = (
+        torch.stack([((relative >= t) & area).sum(1) / area.sum(1).clamp(min=1) for t in THRESHOLDS])
+        for area in (inside, ~inside)
+    )
+    return covered, background, (large * inside).sum(1) / large.sum(1).clamp(min=1e-12)
+
+
+def object_regions(name: str, images: ImageSet, rows: Tensor) -> Tensor:
+    """Where the object of some images is, (rows, H, W) bool: its box, else all that is masked.
+
+    ConfigError where neither is known; `name` is that of the data set.
+    """
     height, width = images.image_size
     if images.boxes is not None:
         x, y = torch.arange(width) + 0.5, torch.arange(height)[:, None] + 0.5
-        x0, y0, x1, y1 = images.boxes.T[:, :, None, None]
+        x0, y0, x1, y1 = images.boxes[rows].T[:, :, None, None]
         return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
     if images.masks:
-        return torch.stack(list(images.masks.values())).any(0)
+        return torch.stack([mask[rows] for mask in images.masks.values()]).any(0)
     raise ConfigError(f"measure 'class_maps' needs the boxes of objects, and data set '{name}' has none; leave it out")
 
 

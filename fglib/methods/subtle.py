@@ -69,8 +69,8 @@ class GCE(Plain):
 
     def __init__(self, trunk: Trunk, task: Task, k: int = 15, exact_k: bool = False, start_at: float = 0.0) -> None:
         super().__init__(trunk, task)
-        if k < 1 or not 0 <= start_at <= 1:
-            raise ConfigError(f"k is {k} and start_at {start_at}: at least one negative, and a part from 0 to 1")
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1 or not 0 <= start_at <= 1:
+            raise ConfigError(f"k is {k} and start_at {start_at}, must be a whole number from 1 and a part from 0 to 1")
         self.k, self.exact_k, self.start_at = k, exact_k, start_at
 
     def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
@@ -147,6 +147,8 @@ class DBCenter(_Diversified):
 
     def __init__(self, trunk: Trunk, task: Task, weight: float = 0.003, momentum: float = 0.5, **block) -> None:
         super().__init__(trunk, task, **block)
+        if not 0 <= momentum <= 1:
+            raise ConfigError(f"momentum is {momentum}, must be from 0 to 1")
         self.weight, self.momentum = weight, momentum
         self.register_buffer("centers", torch.zeros(task.num_coarse, 1, trunk.dim))
 
@@ -170,6 +172,8 @@ class DBLGM(_Diversified):
 
     def __init__(self, trunk: Trunk, task: Task, margin: float = 0.1, likelihood: float = 0.1, **block) -> None:
         super().__init__(trunk, task, **block)
+        if margin < 0 or likelihood < 0:
+            raise ConfigError(f"margin is {margin} and likelihood {likelihood}: neither may be negative")
         self.head.linear = nn.Linear(trunk.dim, task.num_coarse, bias=False)
         self.margin, self.likelihood = margin, likelihood
 

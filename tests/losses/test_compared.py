@@ -37,12 +37,12 @@ def maximum_entropy_slowly(logits, target, weight):
 def pairwise_confusion_slowly(logits, target, weight):
     p, labels = [softmax_slowly(scores) for scores in logits.tolist()], target.tolist()
     losses = [-math.log(q[label]) for q, label in zip(p, labels)]
-    half = len(p) // 2
-    for i in range(half):
-        if labels[i] != labels[i + half]:
-            distance = math.fsum((a - b) ** 2 for a, b in zip(p[i], p[i + half]))
+    for i in range(len(p) // 2):
+        other = len(p) - 1 - i
+        if labels[i] != labels[other]:
+            distance = math.fsum((a - b) ** 2 for a, b in zip(p[i], p[other]))
             losses[i] += weight * distance
-            losses[i + half] += weight * distance
+            losses[other] += weight * distance
     return torch.tensor(losses, dtype=torch.float64)
 
 

@@ -56,14 +56,50 @@ def test_k_is_15_unless_given():
     torch.testing.assert_close(gradient_boosting_cross_entropy(logits, target), by_loops(logits, target, 15)[0].mean())
 
 
-@pytest.mark.parametrize("classes", [1000, 1003])
-@pytest.mark.parametrize("k", [1, 15, 300, 990])
-def test_many_classes(classes, k):
-    logits, target = problem(classes=classes)
+def agrees_with_loops(logits, target, k, exact_k=False):
+    logits = logits.detach().requires_grad_()
     expected, of_each = by_loops(logits, target, k)
-    losses = gradient_boosting_cross_entropy(logits, target, k, reduction="none")
+    losses = gradient_boosting_cross_entropy(logits, target, k, exact_k, reduction="none")
     torch.testing.assert_close(losses, expected)
-    torch.testing.assert_close(gradient(losses.sum(), logits), of_each)
+    torch.testing.assert_close(gradient(losses.sum(), logits), of_each, check_stride=False)
+
+
+@pytest.mark.parametrize("exact_k", [False, True])
+@pytest.mark.parametrize("classes", [1000, 1003])
+@pytest.mark.parametrize("k", [1, 15, 27, 28, 300, 990])  # groups of candidates up to 27
+def test_many_classes(classes, k, exact_k):
+    agrees_with_loops(*problem(classes=classes), k, exact_k)
+
+
+def test_many_classes_that_are_not_contiguous():
+    logits, target = problem(classes=1003)
+    agrees_with_loops(logits.detach().T.contiguous().T, target, 15)
+
+
+@pytest.mark.parametrize("classes", [36, 37, 71])
+def test_as_few_classes_as_have_groups(classes):
+    agrees_with_loops(*problem(classes=classes), 1)
+
+
+@pytest.mark.parametrize("label", range(0, 1003, 17))
+def test_label_among_the_candidates_or_not(label):
+    """125 groups of 8 columns and 3 columns of none; the largest scores are in groups of their own."""
+    logits, _ = problem(classes=1003)
+    values = logits.detach().clone()
+    values[:, 5:22] += 20  # 17 groups, 16 of which are looked at
+    values[1, label] = 40  # above all negatives
+    values[2, label] = -40
+    values[3, label] = values[3, 5:22].median()  # among the hard ones, level with one
+    values[4, [30, 155, 280, 405]] += 30  # four of one group
+    agrees_with_loops(values, torch.full((B,), label), 15)
+
+
+@pytest.mark.parametrize("label", [130, 1000, 1001, 1002])
+def test_hard_negatives_in_the_group_of_the_label_and_in_no_group(label):
+    logits, _ = problem(classes=1003)
+    values = logits.detach().clone()
+    values[:, [5, 130, 255, 1000, 1001, 1002]] += 30
+    agrees_with_loops(values, torch.full((B,), label), 15)
 
 
 @pytest.mark.parametrize("exact_k", [False, True])
@@ -132,14 +168,23 @@ def test_ties_at_the_kth_score_are_all_kept_unless_k_is_exact():
 @pytest.mark.parametrize("k", [1, 15, 200])
 def test_ties_among_many_classes(k, decimals):
     logits, target = problem(classes=1003)
+    agrees_with_loops(logits.detach().round(decimals=decimals), target, k)
+
+
+@pytest.mark.parametrize("decimals", [1, 2])
+@pytest.mark.parametrize("k", [1, 15, 200])
+def test_exact_k_keeps_k_among_ties(k, decimals):
+    logits, target = problem(classes=1003)
     logits = logits.detach().round(decimals=decimals).requires_grad_()
-    expected, of_each = by_loops(logits, target, k)
-    losses = gradient_boosting_cross_entropy(logits, target, k, reduction="none")
-    torch.testing.assert_close(losses, expected)
-    torch.testing.assert_close(gradient(losses.sum(), logits), of_each)
+    losses = gradient_boosting_cross_entropy(logits, target, k, exact_k=True, reduction="none")
+    negatives = logits.detach().scatter(1, target[:, None], -torch.inf).sort(1, descending=True).values[:, :k]
+    own = logits.detach().gather(1, target[:, None])
+    torch.testing.assert_close(losses.detach(), torch.cat([own, negatives], 1).logsumexp(1) - own[:, 0])
+    grad = gradient(losses.sum(), logits)
+    assert ((grad > 0).sum(1) == k).all() and (grad.gather(1, target[:, None]) < 0).all()
 
 
-@pytest.mark.parametrize("columns", [[0, 125], [3, 10], [1000, 1001], [0, 1002]])
+@pytest.mark.parametrize("columns", [[0, 32], [3, 10], [1000, 1001], [0, 1002]])
 def test_a_tie_between_any_two_columns_is_kept(columns):
     """Columns of one group of candidates, of two groups, of none, and of one and none."""
     logits = torch.linspace(-1, -0.5, 1003, dtype=torch.float64).repeat(2, 1)
@@ -174,6 +219,24 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert loss.dtype == torch.float32 and logits.grad.dtype == dtype
     torch.testing.assert_close(loss.double(), expected.mean(), rtol=1e-6, atol=0)
     torch.testing.assert_close(logits.grad.double(), of_each / B, rtol=torch.finfo(dtype).eps, atol=1e-6)
+
+
+def test_bfloat16_has_ties_that_are_kept():
+    logits, target = problem(classes=1003)
+    logits = (logits.detach() + 20).bfloat16().requires_grad_()  # steps of an eighth
+    loss = gradient_boosting_cross_entropy(logits, target)
+    expected, of_each = by_loops(logits, target, 15)
+    assert ((of_each > 0).sum(1) > 15).any()
+    torch.testing.assert_close(loss.double(), expected.mean(), rtol=1e-6, atol=0)
+    grad = gradient(loss, logits).double()
+    torch.testing.assert_close(grad, of_each / B, rtol=torch.finfo(torch.bfloat16).eps, atol=1e-6)
+
+
+def test_float64_tells_scores_apart_that_float32_does_not():
+    logits = torch.linspace(0, 1e-9, 1003, dtype=torch.float64).repeat(2, 1).requires_grad_()
+    grad = gradient(gradient_boosting_cross_entropy(logits, torch.tensor([1002, 0])), logits)
+    assert (grad[0] > 0).nonzero().flatten().tolist() == list(range(987, 1002))
+    assert (grad[1] > 0).nonzero().flatten().tolist() == list(range(988, 1003))
 
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.uint8])
@@ -218,6 +281,19 @@ def test_a_score_that_is_nan_gives_a_loss_of_nan_for_its_image_alone(classes, pl
     values[2, place] = torch.nan
     losses = gradient_boosting_cross_entropy(values, target, 3, exact_k, reduction="none")
     assert losses.isnan().tolist() == [row == 2 for row in range(B)]
+
+
+@pytest.mark.parametrize("classes", [C, 1003])
+def test_nan_in_one_image_and_a_tie_in_the_next(classes):
+    logits, target = problem(classes=classes)
+    values = logits.detach().clone()
+    target[2:4] = 0
+    values[2, 5], values[2, 6:] = torch.nan, -5.0
+    values[3, [4, 5, 6, 7]] = 9.0  # four that are kept for k = 3
+    losses = gradient_boosting_cross_entropy(values, target, 3, reduction="none")
+    assert losses[2].isnan()
+    rest = [0, 1, 3, 4, 5]
+    torch.testing.assert_close(losses[rest], by_loops(values, target, 3)[0][rest])
 
 
 def test_arguments_stay_as_they_are():

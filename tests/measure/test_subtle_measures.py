@@ -61,13 +61,19 @@ def with_test(trained, **changes):
 # crops
 
 
-@torch.no_grad()
+class Sensitive(torch.nn.Module):
+    """A method whose scores change with every pixel."""
+
+    def logits(self, images):
+        wave = 100 * torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+        return 5 * (images.mean((2, 3)) @ wave).sin()
+
+
 @pytest.mark.parametrize("padding", [2, 0])
 def test_crops_are_those_of_the_training_at_its_corners_and_in_its_middle(trained, padding):
     augment = AugmentConfig(pad_crop=2) if padding else AugmentConfig(resized_crop=(0.5, 1.0))
-    metrics, arrays = only(
-        dataclasses.replace(trained, config=dataclasses.replace(trained.config, augment=augment)), "crops"
-    )
+    config, method = dataclasses.replace(trained.config, augment=augment), Sensitive()
+    metrics, arrays = only(dataclasses.replace(trained, config=config, method=method), "crops")
     test, hits = trained.data.test, []
     side = 16 if padding else 14  # seven eighths
     for image, label in zip(pixels(test), test.labels("small")):
@@ -77,7 +83,7 @@ def test_crops_are_those_of_the_training_at_its_corners_and_in_its_middle(traine
         total = torch.zeros(6, dtype=torch.float64)
         for top, left in ((0, 0), (0, rest), (rest, 0), (rest, rest), (rest // 2, rest // 2)):
             crop = framed[None, :, top : top + side, left : left + side]
-            total += trained.method.logits(crop)[0].double().softmax(0)
+            total += method.logits(crop)[0].double().softmax(0)
         hits.append(int(total.argmax()) == int(label))
     assert metrics == {"top1_five_crops": pytest.approx(100 * np.mean(hits))} and arrays == {}
 
@@ -203,15 +209,15 @@ def test_a_map_of_one_place_has_no_entropy_and_lies_where_it_is(boxed):
 
 def test_the_object_is_its_box_else_what_is_masked(trained, boxed):
     test = trained.data.test
-    assert torch.equal(object_regions("x", test), test.masks["big"] | test.masks["small"])
+    assert torch.equal(object_regions("x", test, torch.arange(len(test))), test.masks["big"] | test.masks["small"])
     test = boxed.data.test
-    assert object_regions("x", test).tolist() == regions_slowly(test)
-    assert not torch.equal(object_regions("x", test), test.masks["object"])
+    assert object_regions("x", test, torch.arange(len(test))).tolist() == regions_slowly(test)
+    assert not torch.equal(object_regions("x", test, torch.arange(len(test))), test.masks["object"])
     # a box of parts of pixels holds those whose center it holds
     boxes = test.boxes.clone()
     boxes[0] = torch.tensor([2.4, 3.6, 5.5, 6.51])
     some = dataclasses.replace(test, boxes=boxes)
-    region = object_regions("x", some)[0]
+    region = object_regions("x", some, torch.tensor([0]))[0]
     assert region.nonzero()[0].tolist() == [4, 2] and region.nonzero()[-1].tolist() == [6, 4] and region.sum() == 9
 
 
