@@ -411,7 +411,7 @@ def test_a_resumed_training_reaches_the_same_bits(tmp_path, name, cut):
         ("gce", {"k": 2.5}, "k is 2.5 .* must be a whole number"),
         ("db_center", {"momentum": 1.5}, "momentum is 1.5, must be from 0 to 1"),
         ("db_lgm", {"margin": -0.1}, "margin is -0.1"),
-        ("gce", {"start_at": 2}, "start_at 2: .* a part from 0 to 1"),
+        ("gce", {"start_at": 2}, "start_at 2, .* a part from 0 to 1"),
         ("db_gce", {"start_at": -0.1}, "start_at -0.1"),
         ("plain", {"alpha": 0.1}, "method.options of 'plain': .*alpha"),
         ("gce", {"alpha": 0.1}, "method.options of 'gce': .*alpha"),
