@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from fglib import runs
 from fglib.errors import ConfigError, unknown
@@ -24,7 +25,7 @@ class Evidence:
     preset: str | None = None  # None: paper where it has enough seeds, else cpu
     derive: str | None = None  # module:function of the runs {variant: run} of a seed: further numbers, variant.metric
     compute: str | None = None  # module:function that returns a mapping of numbers
-    arguments: dict = field(default_factory=dict)  # of that function
+    arguments: dict = field(default_factory=dict)  # of the function of `derive` or `compute`
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         seeds = tuple(range(MIN_SEEDS))
         flag = f" --seeds {','.join(map(str, seeds))}"
     variants = sorted({name.split(".")[0] for clause in clauses for name in clause.names})
-    derive = _function("derive", evidence.derive, where) if evidence.derive else None
+    derive = evidence.derive and partial(_function("derive", evidence.derive, where), **evidence.arguments)
     by_seed = _by_seed(runs.plans(experiment, preset, seeds, variants), clauses, derive, where)
     return Finding(
         source=experiment.name,

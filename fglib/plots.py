@@ -156,6 +156,11 @@ LABELS = {
     **{f"fine_r{k}": f"fine R@{k} (%)" for k in (1, 2, 4, 8, 10, 100, 1000)},
 }
 
+# the same method, started from a trained network
+_TUNED = ("plain", "db", "gce", "db_gce", "db_center", "db_lgm", "db_maxent", "alpha_0", "alpha_02")
+LABELS |= {f"tuned_{method}": f"{LABELS[method]}, fine-tuned" for method in _TUNED}
+COLOURS |= {f"tuned_{method}": COLOURS[method] for method in _TUNED if method in COLOURS}
+
 
 def use_style() -> None:
     """The book's one figure style; called once at the head of a chapter."""

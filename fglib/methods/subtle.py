@@ -19,15 +19,20 @@ from fglib.losses import (
     maximum_entropy_loss,
     pairwise_confusion_loss,
 )
-from fglib.methods.protocol import Batch, Method, Task
+from fglib.methods.protocol import Batch, Method, Task, take_weights
 from fglib.models import ClassMapHead, DiversificationBlock, Trunk, bilinear_upsample, update_centers_
 
 
 class Plain(Method):
-    """The plain network: global average pooling, one linear classifier, cross entropy."""
+    """The plain network: global average pooling, one linear classifier, cross entropy.
+
+    The trunk starts from that of the run that `start` names, where there is one.
+    """
 
     def __init__(self, trunk: Trunk, task: Task) -> None:
         super().__init__(trunk)
+        if task.pretrained is not None:
+            take_weights(trunk, task)
         self.head = ClassMapHead(nn.Linear(trunk.dim, task.num_coarse))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
