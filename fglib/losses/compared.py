@@ -36,10 +36,9 @@ def pairwise_confusion_loss(logits: Tensor, target: Tensor, weight: float = 1.0,
     """Cross entropy and `weight` times the squared distance between the predictions of two images of other classes.
 
     logits: (B, C) floats, computed in float32 at least; target: (B,) integers. The first image of the batch is paired
-    with the last, the second with the last but one, and so on: in several views of the same images, one after the other,
-    an image does not meet itself. A pair of one class has no such term. Returns a scalar, or (B,) with
-    reduction="none", where both images of a pair carry its term. ValueError for
-    arguments that do not fit.
+    with the last, the second with the last but one, and so on: in several views of the same images, one after the
+    other, an image does not meet itself. A pair of one class has no such term. Returns a scalar, or (B,) with
+    reduction="none", where both images of a pair carry its term. ValueError for arguments that do not fit.
     """
     check_reduction(reduction)
     check_targets(logits, target)
