@@ -176,4 +176,9 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return value
     wanted = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
     note = " (YAML reads 1e-3 as text: write 1.0e-3)" if hint is float and isinstance(value, str) else ""
+    note = (
+        " (YAML reads on, off, yes and no as truth values: put it in quotes)"
+        if hint is str and value in (True, False)
+        else note
+    )
     raise ConfigError(f"{where} must be {wanted}, got {type(value).__name__} {value!r}{note}")

@@ -84,6 +84,8 @@ def provenance(results: Results) -> Markdown:
 
 def not_run(results: Results) -> Markdown:
     """The notice that stands where a result would: what is missing, the commands and the hardware."""
+    if results:
+        return Markdown(f"> **Not complete.** Runs that belong here have no records yet: `{results.command}`.")
     ways = "; ".join(
         f"`fglib train {results.experiment.name} --preset {name}` takes {preset.hardware}"
         for name, preset in results.experiment.presets.items()
