@@ -30,7 +30,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0.")]
 DataDir = Annotated[str | None, typer.Option(help="Folder of the data sets; default $FGLIB_DATA or ~/.cache/fglib.")]
 
 
-SHOWN = ("fine_r1", "fine_map", "fine_knn", "cos_map", "cond_map", "coarse_top1")  # metrics that `train` prints
+SHOWN = ("fine_r1", "fine_map", "fine_knn", "cos_map", "cond_map", "coarse_top1", "top1")  # metrics that `train` prints
 
 
 def main() -> None:
