@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from fglib.errors import ConfigError, FglibError
+from fglib.errors import ConfigError, FglibError, unknown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -121,11 +122,15 @@ def train(
     changes: Annotated[list[str] | None, typer.Option("--set", help="Override a key, as in train.epochs=5.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be trained.")] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
+    all_pending: Annotated[
+        bool, typer.Option("--pending", help="All runs of the book without a record, most valuable first.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train what an experiment lacks and record it.
 
     Example: fglib train omniglot --preset cpu --seeds 0,1,2 --max-minutes 30
+             fglib train --pending --preset paper --max-minutes 60
     """
     from fglib import runs
     from fglib.experiments import load_experiment
@@ -136,34 +141,58 @@ def train(
             e = load_experiment(path)
             print(f"{e.name:<16} {e.title}  [{', '.join(e.variants)}]")
         return
-    if experiment is None:
-        raise ConfigError("name an experiment, as in `fglib train omniglot`; `fglib train --list` names them all")
+    if (experiment is None) != all_pending:
+        raise ConfigError(
+            "name an experiment, as in `fglib train omniglot`, or ask for --pending, which takes those of the book; "
+            "`fglib train --list` names them all"
+        )
     started = time.monotonic()
-    wanted = runs.plans(
-        experiment,
-        preset,
-        _integers(seeds) if seeds else None,
-        variants.split(",") if variants else None,
-        _overrides(changes or []),
-    )
     deadline = None if max_minutes is None else started + 60 * max_minutes
+    if all_pending:
+        if seeds or variants or changes or refresh:
+            raise ConfigError("--pending takes runs as they stand: leave out --seeds, --variants, --set and --refresh")
+        wanted = _pending(preset, data_dir)
+    else:
+        wanted = runs.plans(
+            experiment,
+            preset,
+            _integers(seeds) if seeds else None,
+            variants.split(",") if variants else None,
+            _overrides(changes or []),
+        )
+    failed = 0
     if not dry_run:
+        how = {"device": device, "data_dir": data_dir, "refresh": refresh, "deadline": deadline}
         with _stoppable("the same command goes on from the last checkpoint"):
-            for plan, finished in runs.train_plans(
-                wanted, device=device, data_dir=data_dir, refresh=refresh, deadline=deadline
-            ):
-                state = "recorded" if finished else "out of time, checkpointed: run the same command to go on"
-                print(f"{plan.name}: {state}", file=sys.stderr)
+            for part in [[plan] for plan in wanted] if all_pending else [wanted]:
+                try:
+                    for plan, finished in runs.train_plans(part, **how):
+                        state = "recorded" if finished else "out of time, checkpointed: run the same command to go on"
+                        print(f"{plan.name}: {state}", file=sys.stderr)
+                except FglibError as e:
+                    if not all_pending:
+                        raise
+                    failed += 1
+                    print(f"{part[0].name}: {e}", file=sys.stderr)
+                if deadline is not None and time.monotonic() > deadline:
+                    break
     rows = [
-        {"run": p.name, "recorded": p.recorded, "metrics": p.load().metrics if p.recorded else None} for p in wanted
+        {
+            "run": f"{plan.experiment.name}/{plan.name}" if all_pending else plan.name,
+            "recorded": plan.recorded,
+            "metrics": plan.load().metrics if plan.recorded else None,
+        }
+        for plan in wanted
     ]
     if as_json:
         print(json.dumps(rows, indent=1))
-        return
+        rows = []
     for row in rows:
         shown = {k: v for k, v in (row["metrics"] or {}).items() if k in SHOWN}
         text = "  ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
         print(f"{'recorded' if row['recorded'] else 'missing '}  {row['run']}  {text}".rstrip())
+    if failed:
+        raise FglibError(f"{failed} of the runs failed for the reasons given above; the others went on")
 
 
 @app.command()
@@ -229,6 +258,24 @@ def book(
             handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(page.parent))
             print("Serving on http://localhost:8000, Ctrl-C ends it")
             http.server.ThreadingHTTPServer(("localhost", 8000), handler).serve_forever()
+
+
+def _pending(preset: str, data_dir: str | None) -> list:
+    """Plans of a preset without a record whose data sets are there; says which sets the others wait for."""
+    from fglib.experiments import PRESETS
+    from fglib.pending import lacking, pending
+
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    ready, waiting = [], Counter()
+    for plan in pending(preset):
+        missing = lacking(plan, data_dir)
+        waiting.update(missing)
+        if not missing:
+            ready.append(plan)
+    for name, count in waiting.items():
+        print(f"{count} runs wait for data set '{name}'; `fglib data {name}` says how to get it", file=sys.stderr)
+    return ready
 
 
 def _integers(text: str) -> list[int]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fglib import cli, runs
+from fglib.errors import FglibError
 from fglib.paths import BOOK
 
 COMMANDS = ("doctor", "data", "train", "run", "claims", "book")
@@ -87,9 +89,39 @@ def test_max_minutes_stops_cleanly_and_the_same_command_goes_on(fglib):
     assert code == 0 and "recorded  base.smoke" in out
 
 
+def test_pending_trains_what_has_no_record_and_names_the_data_that_is_not_there(fglib):
+    everything = ("train", "--pending", "--preset", "cpu")
+    code, out, err = fglib(*everything, "--dry-run")
+    assert code == 0 and "runs wait for data set 'omniglot'; `fglib data omniglot`" in err
+    assert "missing   parts/plain.cpu.s0" in out and "omniglot/" not in out
+    code, out, err = fglib("train", "--pending", "--preset", "smoke", "--max-minutes", "0")
+    assert code == 0 and err.count("out of time, checkpointed") == 1
+
+
+def test_a_run_that_fails_does_not_stop_the_others(fglib, tmp_path):
+    started = []
+
+    def train_plans(wanted, **how):
+        started.append(wanted[0].name)
+        if len(started) == 1:
+            raise FglibError("no weights")
+        yield wanted[0], True
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("FGLIB_RESULTS", "FGLIB_DATA"):
+            patch.setenv(name, str(tmp_path / name))
+        patch.setattr(runs, "train_plans", train_plans)
+        with pytest.raises(FglibError, match="1 of the runs failed"):
+            cli.train(preset="smoke", all_pending=True)
+    assert len(started) > 50
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (("train", "digits", "--pending"), 2, "name an experiment, .* or ask for --pending"),
+        (("train", "--pending", "--seeds", "0"), 2, "--pending takes runs as they stand"),
+        (("train", "--pending", "--preset", "papre"), 2, "unknown preset 'papre'"),
         (("train", "omniglott"), 2, "unknown experiment 'omniglott'.*did you mean 'omniglot'"),
         (("train", "digits", "--preset", "papre"), 2, "unknown preset 'papre'"),
         (("train", "digits", "--variants", "bass"), 2, "unknown variant 'bass'.*did you mean 'base'"),
