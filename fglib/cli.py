@@ -134,10 +134,10 @@ def train(
     """
     from fglib import runs
     from fglib.experiments import load_experiment
-    from fglib.paths import EXPERIMENTS
+    from fglib.paths import experiment_files
 
     if list_all:
-        for path in sorted(EXPERIMENTS.glob("*.yml")):
+        for path in experiment_files():
             e = load_experiment(path)
             print(f"{e.name:<16} {e.title}  [{', '.join(e.variants)}]")
         return

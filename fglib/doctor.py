@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from fglib import runs
 from fglib.data.sources import SOURCES, status
 from fglib.experiments import load_experiment
-from fglib.paths import EXPERIMENTS, checkpoints_dir, results_dir
+from fglib.paths import checkpoints_dir, experiment_files, results_dir
 from fglib.provenance import processor
 
 BOOK_PACKAGES = ("jupyter_book", "papermill", "captum", "pandas", "seaborn", "jupyterlab")
@@ -35,7 +35,7 @@ def examine() -> list[dict]:
     for name in SOURCES:
         there, where, how = status(name)
         found.append(_finding(f"data {name}", str(where or "made in memory") if there else how, there, needed=False))
-    for path in sorted(EXPERIMENTS.glob("*.yml")):
+    for path in experiment_files():
         experiment = load_experiment(path)
         results = runs.recorded(experiment)
         text = f"{len(results.runs)} runs of preset {results.preset}" if results else f"none; {results.command}"

@@ -21,6 +21,11 @@ def checkpoints_dir() -> Path:
     return Path(os.environ.get("FGLIB_CHECKPOINTS") or ROOT / "checkpoints")
 
 
+def experiment_files() -> list[Path]:
+    """The files of the book's experiments, by name."""
+    return sorted(EXPERIMENTS.glob("*.yml"))
+
+
 def experiment_path(name: str) -> Path:
     """The file of a named experiment, or a path to a YAML file of the user's own."""
     given = Path(name)
@@ -28,7 +33,7 @@ def experiment_path(name: str) -> Path:
         if not given.is_file():
             raise ConfigError(f"no experiment file at {given}; `fglib train --list` names those of the book")
         return given
-    known = {p.stem: p for p in sorted(EXPERIMENTS.glob("*.yml"))}
+    known = {p.stem: p for p in experiment_files()}
     if name not in known:
         raise unknown("experiment", name, known, str(EXPERIMENTS))
     return known[name]

@@ -7,7 +7,7 @@ import yaml
 
 from fglib.data.sources import status
 from fglib.experiments import load_experiment
-from fglib.paths import BOOK, EXPERIMENTS, experiment_path
+from fglib.paths import BOOK, experiment_files, experiment_path
 from fglib.runs import Plan, plans, start_of
 
 QUEUE = BOOK / "queue.yml"
@@ -15,13 +15,13 @@ QUEUE = BOOK / "queue.yml"
 
 def pending(preset: str, queue: Path = QUEUE) -> list[Plan]:
     """Runs of a preset without a record, in the order of the queue, each once."""
-    found: dict[str, Plan] = {}
-    for entry in [*yaml.safe_load(queue.read_text()), *({"experiment": path.stem} for path in _experiments())]:
+    found: dict[Path, Plan] = {}
+    for entry in [*yaml.safe_load(queue.read_text()), *({"experiment": path.stem} for path in experiment_files())]:
         experiment = load_experiment(experiment_path(entry["experiment"]))
         if preset in experiment.presets:
             for plan in plans(experiment, preset, entry.get("seeds"), entry.get("variants")):
                 if not plan.recorded:
-                    found.setdefault(plan.name + plan.experiment.name, plan)
+                    found.setdefault(plan.folder, plan)
     return list(found.values())
 
 
@@ -35,7 +35,3 @@ def sets_of(plan: Plan) -> Iterator[str]:
 def lacking(plan: Plan, data_dir: str | None = None) -> list[str]:
     """Names of the data sets of a run that are not there; a folder of the user's own counts as not there."""
     return [name for name in sets_of(plan) if not status(name, data_dir)[0]]
-
-
-def _experiments() -> list[Path]:
-    return sorted(EXPERIMENTS.glob("*.yml"))

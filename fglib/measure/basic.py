@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fglib.inference import apply
-from fglib.measure.trained import Arrays, Metrics, Trained, evenly, thumbnails
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly, percent, thumbnails
 from fglib.retrieval import evaluate_retrieval, nearest, summary
 
 
@@ -16,7 +15,7 @@ def accuracy(trained: Trained) -> tuple[Metrics, Arrays]:
     scores = apply(trained.method, trained.method.logits, trained.data.test, trained.device)
     best = scores.topk(min(5, scores.shape[1])).indices
     hit = best == trained.test_labels("coarse")[:, None]
-    return {"coarse_top1": _percent(hit[:, :1]), "coarse_top5": _percent(hit)}, {}
+    return {"coarse_top1": percent(hit[:, 0]), "coarse_top5": percent(hit.any(1))}, {}
 
 
 def retrieval(trained: Trained) -> tuple[Metrics, Arrays]:
@@ -66,7 +65,3 @@ def embedding(trained: Trained, most: int = 800) -> tuple[Metrics, Arrays]:
         "embedding_coarse": trained.test_labels("coarse")[rows].numpy().astype(np.int16),
         "embedding_fine": trained.test_labels("fine")[rows].numpy().astype(np.int16),
     }
-
-
-def _percent(hit: Tensor) -> float:
-    return 100 * hit.any(1).double().mean().item()

@@ -10,7 +10,7 @@ from fglib.errors import ConfigError
 from fglib.inference import apply
 from fglib.localization import box_iou, boxes_from_maps, localization_error, smoothed
 from fglib.losses import map_overlap
-from fglib.measure.trained import Arrays, Metrics, Trained, evenly, thumbnails
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly, percent, thumbnails
 from fglib.models import bilinear_upsample
 
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))  # of a map's maximum
@@ -22,13 +22,13 @@ def recognition(trained: Trained) -> tuple[Metrics, Arrays]:
     scores = apply(method, method.logits, trained.data.test, trained.device)
     best = scores.topk(min(5, scores.shape[1])).indices
     hit = best == labels[:, None]
-    metrics = {"top1": _percent(hit[:, 0]), "top5": _percent(hit.any(1))}
+    metrics = {"top1": percent(hit[:, 0]), "top5": percent(hit.any(1))}
     if hasattr(method, "heads"):
         both = apply(
             method, lambda x: torch.stack(list(method.heads(x).values()), 1), trained.data.test, trained.device
         )
         for i, name in enumerate(("coarse", "fine", "average")):
-            metrics[f"{name}_head_top1"] = _percent(both[:, i].argmax(1) == labels)
+            metrics[f"{name}_head_top1"] = percent(both[:, i].argmax(1) == labels)
     return metrics, {}
 
 
@@ -98,7 +98,7 @@ def attention_parts(trained: Trained, shown: int = 4) -> tuple[Metrics, Arrays]:
     rows = evenly(len(test), shown)
     metrics = {
         "map_overlap": map_overlap(attention).mean().item(),
-        "empty_maps": _percent((attention.amax((2, 3)) == 0).flatten()),
+        "empty_maps": percent((attention.amax((2, 3)) == 0).flatten()),
         "within_variance": within,
         "within_share": 100 * within / total,
     }
@@ -172,7 +172,3 @@ def _attended(attention: Tensor, masks: dict[str, Tensor]) -> Tensor:
 
 def _rmse(a: Tensor, b: Tensor) -> float:
     return (a - b).double().square().mean().sqrt().item()
-
-
-def _percent(hit: Tensor) -> float:
-    return 100 * hit.double().mean().item()

@@ -13,7 +13,7 @@ from fglib.data.images import ImageSet
 from fglib.errors import ConfigError
 from fglib.inference import apply
 from fglib.measure.coarse2fine import THRESHOLDS
-from fglib.measure.trained import Arrays, Metrics, Trained, evenly, thumbnails
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly, percent, thumbnails
 from fglib.models import bilinear_upsample
 from fglib.views import five_crops, mean_of_probabilities
 
@@ -35,7 +35,7 @@ def crops(trained: Trained) -> tuple[Metrics, Arrays]:
         return mean_of_probabilities(trained.method.logits(looks.flatten(0, 1)).unflatten(0, looks.shape[:2]))
 
     found = apply(trained.method, scores, trained.data.test, trained.device, BATCH).argmax(1)
-    return {"top1_five_crops": _percent(found == trained.test_labels("coarse"))}, {}
+    return {"top1_five_crops": percent(found == trained.test_labels("coarse"))}, {}
 
 
 def class_maps(trained: Trained, shown: int = 8, threshold: float = 0.5) -> tuple[Metrics, Arrays]:
@@ -70,7 +70,7 @@ def class_maps(trained: Trained, shown: int = 8, threshold: float = 0.5) -> tupl
         "cam_background": curve[1][at].item(),
         "cam_inside": 100 * inside.double().mean().item(),
         "cam_entropy": entropy.nanmean().item(),
-        "cam_empty": _percent(mass.amax(1) == 0),
+        "cam_empty": percent(mass.amax(1) == 0),
     }
     return metrics, {
         "cam_curve": torch.stack(
@@ -125,7 +125,7 @@ def confusions(trained: Trained) -> tuple[Metrics, Arrays]:
     metrics = {}
     if hierarchy.nested and hierarchy.levels.index(level) > 0:
         parent = torch.tensor(hierarchy.parents[level])
-        metrics["sibling_errors"] = _percent((parent[labels] == parent[found])[wrong])  # NaN without an error
+        metrics["sibling_errors"] = percent((parent[labels] == parent[found])[wrong])  # NaN without an error
     return metrics, {
         "confusions": torch.cat([pairs, counts[:, None]], 1)[order].numpy().astype(np.int32),
         "confusion_names": np.array(hierarchy.classes[level]),
@@ -138,7 +138,7 @@ def errors(trained: Trained, most: int = 2000) -> dict[str, float]:
     wrong = {}
     for name, part in (("train", train.subset(evenly(len(train), most))), ("test", trained.data.test)):
         found = apply(trained.method, trained.method.logits, part, trained.device).argmax(1)
-        wrong[f"{name}_error"] = _percent(found != part.labels(trained.config.data.coarse))
+        wrong[f"{name}_error"] = percent(found != part.labels(trained.config.data.coarse))
     return wrong
 
 
@@ -154,7 +154,3 @@ def _corners(region: Tensor) -> Tensor:
     return torch.tensor(
         [columns[0, 0] / width, rows[0, 0] / height, (columns[-1, 0] + 1) / width, (rows[-1, 0] + 1) / height]
     )
-
-
-def _percent(hit: Tensor) -> float:
-    return 100 * hit.double().mean().item()

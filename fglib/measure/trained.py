@@ -62,6 +62,11 @@ def evenly(n: int, most: int) -> Tensor:
     return torch.linspace(0, n - 1, min(most, n)).long()
 
 
+def percent(hit: Tensor) -> float:
+    """Share of true among values (n,) bool, in percent; NaN for none."""
+    return 100 * hit.double().mean().item()
+
+
 def thumbnails(images: Tensor, most: int = 48) -> np.ndarray:
     """uint8 images (n, 3, H, W) as (n, h, w, 3), no side over `most` pixels."""
     step = max(1, -(-images.shape[-1] // most))
