@@ -72,6 +72,8 @@ def load_checkpoint(
                 _, i, slot = name.split("/")
                 state.setdefault(int(i), {})[slot] = t
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        for parameter, slots in optimizer.state.items():  # a fused step goes through them in the order of memory
+            slots |= {n: torch.empty_like(parameter).copy_(t) for n, t in slots.items() if t.shape == parameter.shape}
         torch.set_rng_state(tensors["rng/cpu"])
         if "rng/cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng/cuda"])

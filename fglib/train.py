@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fglib.allocator import keep_freed_memory
 from fglib.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fglib.config import RunConfig, TrainConfig
 from fglib.data.augment import Augment
@@ -55,9 +56,13 @@ def fit(
             f"train.batch_size must be at least 2 and train.epochs at least 1, got {settings.batch_size} and "
             f"{settings.epochs}"
         )
+    if device.type == "cpu":
+        keep_freed_memory()
+    else:
+        torch.backends.cudnn.benchmark = True
     method.to(device, memory_format=memory_format(settings)).train()
     if settings.compile:
-        method.trunk.compile()
+        getattr(method.trunk, "body", method.trunk).compile()
     train = train.to(device)
     coarse = train.labels(config.data.coarse).to(device)
     fine = train.labels(config.data.fine).to(device) if config.use_fine else None
@@ -68,6 +73,7 @@ def fit(
         momentum=settings.momentum,
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
     )
     torch.manual_seed(config.seed)  # the draws of the augmentation
     progress = Progress()

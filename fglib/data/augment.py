@@ -5,6 +5,7 @@ Kornia rather than torchvision, because torchvision's transforms draw once per b
 """
 
 import torch
+import torch.nn.functional as F
 from kornia import augmentation as K
 from torch import Tensor, nn
 
@@ -22,10 +23,8 @@ class Augment(nn.Module):
         steps: list[nn.Module] = []
         if config.resized_crop:
             steps.append(K.RandomResizedCrop(size, config.resized_crop, cropping_mode="resample"))
-        if config.pad_crop:
-            steps.append(K.RandomCrop(size, padding=config.pad_crop))  # pads with zeros
-        if config.flip:
-            steps.append(K.RandomHorizontalFlip())
+        if config.pad_crop or config.flip:
+            steps.append(ShiftFlip(config.pad_crop, config.flip))
         if config.degrees or config.translate or config.scale != (1.0, 1.0):
             shift = (config.translate, config.translate)
             steps.append(K.RandomAffine(config.degrees, shift, config.scale, padding_mode="border"))
@@ -42,6 +41,31 @@ class Augment(nn.Module):
         """`config.views` independent views of every image."""
         pixels = to_unit_interval(images)
         return torch.stack([self.steps(pixels) for _ in range(self.views)])
+
+
+class ShiftFlip(nn.Module):
+    """A random crop of the image's own size out of a border of zeros, then a flip at even odds, both drawn per image.
+
+    Rows and columns are chosen by index, a flip by reading the columns backwards: no loop over images and nothing that
+    makes the processor wait for the device.
+    """
+
+    def __init__(self, padding: int, flip: bool) -> None:
+        super().__init__()
+        self.padding, self.flip = padding, flip
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Images (B, C, H, W) in the same order."""
+        count, channels, height, width = pixels.shape
+        place, pad = pixels.device, self.padding
+        padded = F.pad(pixels, (pad, pad, pad, pad))
+        top, left = torch.randint(2 * pad + 1, (2, count, 1), device=place)
+        rows = top + torch.arange(height, device=place)  # (B, H)
+        columns = left + torch.arange(width, device=place)  # (B, W)
+        if self.flip:
+            columns = torch.where(torch.rand(count, 1, device=place) < 0.5, columns.flip(1), columns)
+        strip = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, padded.shape[3]))
+        return strip.gather(3, columns[:, None, None].expand(-1, channels, height, -1))
 
 
 class RandAugment(nn.Module):

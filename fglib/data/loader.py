@@ -27,8 +27,9 @@ def load_batches(
     A resident set is indexed where it lies; anything larger streams through `workers` decoding processes.
     """
     if images.resident:
-        for index in batches:
-            index = index.to(images.images.device)
+        place = images.images.device
+        order = torch.cat(batches).to(place)  # one transfer, so that no step waits for its indices
+        for index in order.split([len(b) for b in batches]):
             yield index.to(device), images.images[index].to(device)
         return
     loader = DataLoader(
