@@ -11,6 +11,8 @@ included. Means stand for the paper's sums. The super-class terms of Eqs. 1, 4 a
 Sizes: B images in the batch, n images in the training set, d dimensions.
 """
 
+from itertools import groupby
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,72 +56,80 @@ class _WithinCrossEntropy(torch.autograd.Function):
     """One small softmax per super-class, with its gradient in closed form.
 
     Automatic differentiation of the same loop would build a gradient of full size (n, d) for every super-class and
-    add them up, which costs more than the softmax over all images.
+    add them up, which costs more than the softmax over all images. Scores lie with the images of the group down and
+    those of the batch across, the shape in which a product with few columns is quick.
     """
 
     @staticmethod
     def forward(ctx, features, weight, index, superclass):
+        order, groups = _groups(index, superclass)
+        features, own_row = features[order], index[order]  # the batch by super-class from here on
         loss = features.new_empty(len(features), dtype=_softmax_dtype(features))
         grad_features = torch.empty_like(features)
         ctx.groups = []
-        for rows, members, own in _groups(index, superclass):
+        for rows, members in groups:
             weight_of_group = _take(weight, members)  # (m, d)
-            logits = features[rows] @ weight_of_group.T  # (b, m)
-            log_prob = logits.log_softmax(1, dtype=loss.dtype)
-            loss[rows] = -log_prob.gather(1, own).squeeze(1)
+            own = (
+                own_row[rows] - members.start
+                if isinstance(members, slice)
+                else torch.searchsorted(members, own_row[rows])
+            )
+            logits = weight_of_group @ features[rows].T  # (m, b)
+            log_prob = logits.log_softmax(0, dtype=loss.dtype)
+            loss[rows] = -log_prob.gather(0, own[None]).squeeze(0)
             # d loss / d logits is p elsewhere and p - 1 at the own image: minus the sum of the rest, which keeps the
             # digits that p - 1 would lose where p is near 1.
-            residual = log_prob.exp_().scatter_(1, own, 0.0)
-            residual = residual.scatter_(1, own, -residual.sum(1, keepdim=True)).to(weight.dtype)
+            residual = log_prob.exp_().scatter_(0, own[None], 0.0)
+            residual = residual.scatter_(0, own[None], -residual.sum(0, keepdim=True)).to(weight.dtype)
             if ctx.needs_input_grad[0]:  # here, while the weights of the group are in the cache
-                grad_features[rows] = residual @ weight_of_group
+                grad_features[rows] = residual.T @ weight_of_group
             ctx.groups.append((rows, members, residual))
-        ctx.save_for_backward(features, weight, grad_features)
-        return loss
+        ctx.save_for_backward(features, weight, grad_features, order)
+        return torch.empty_like(loss).index_copy_(0, order, loss)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_loss):
-        features, weight, grad_features = ctx.saved_tensors
-        scale = grad_loss[:, None].to(features.dtype)  # (B, 1)
+        features, weight, grad_features, order = ctx.saved_tensors
+        scale = grad_loss[order, None].to(features.dtype)  # (B, 1)
         grad_weight = None
         if ctx.needs_input_grad[1]:
-            complete = sum(residual.shape[1] for *_, residual in ctx.groups) == len(weight)
+            complete = sum(len(residual) for *_, residual in ctx.groups) == len(weight)
             grad_weight = torch.empty_like(weight) if complete else torch.zeros_like(weight)
             scaled = features * scale
             for rows, members, residual in ctx.groups:
-                _put(grad_weight, members, residual.T @ scaled[rows])
-        return (grad_features * scale if ctx.needs_input_grad[0] else None), grad_weight, None, None
+                if isinstance(members, slice):
+                    torch.mm(residual, scaled[rows], out=grad_weight[members])
+                else:
+                    grad_weight.index_copy_(0, members, residual @ scaled[rows])
+        if ctx.needs_input_grad[0]:
+            grad_features = torch.empty_like(grad_features).index_copy_(0, order, grad_features * scale)
+        return (grad_features if ctx.needs_input_grad[0] else None), grad_weight, None, None
 
 
-def _groups(index: Tensor, superclass: Tensor) -> list[tuple[Tensor, Tensor | slice, Tensor]]:
-    """The batch by super-class: rows (b,) of the batch, the m members in the training set, own place (b, 1) there.
+def _groups(index: Tensor, superclass: Tensor) -> tuple[Tensor, list[tuple[slice, Tensor | slice]]]:
+    """The batch in order of super-class, and for each its rows in that order and its members in the training set.
 
     Members are a slice where they lie side by side, as in a set that was read folder by folder: nothing is copied.
     """
-    by_class, members = superclass.sort(stable=True)  # members of one class stay in ascending order
-    classes, which = superclass[index].unique(return_inverse=True)
-    starts = torch.searchsorted(by_class, classes).tolist()
-    stops = torch.searchsorted(by_class, classes, right=True).tolist()
-    groups = []
-    for k, (start, stop) in enumerate(zip(starts, stops)):
-        rows = (which == k).nonzero().squeeze(1)
-        chosen = members[start:stop]
-        own = torch.searchsorted(chosen, index[rows])[:, None]
-        first, last = int(chosen[0]), int(chosen[-1])
-        groups.append((rows, slice(first, last + 1) if last - first == stop - start - 1 else chosen, own))
-    return groups
+    if superclass.device.type == "cpu" and (superclass[1:] >= superclass[:-1]).all():
+        by_class, members = superclass, torch.arange(len(superclass))
+    else:
+        by_class, members = superclass.sort(stable=True)  # members of one class stay in ascending order
+    ordered, order = superclass[index].sort(stable=True)
+    start, stop = torch.searchsorted(by_class, ordered), torch.searchsorted(by_class, ordered, right=True)
+    bounds = torch.stack([start, stop, members[start], members[stop - 1]], 1).tolist()  # the one wait for a device
+    groups, row = [], 0
+    for (start, stop, first, last), of_class in groupby(bounds):
+        size = len(list(of_class))
+        together = last - first == stop - start - 1
+        groups.append((slice(row, row + size), slice(first, last + 1) if together else members[start:stop]))
+        row += size
+    return order, groups
 
 
 def _take(values: Tensor, rows: Tensor | slice) -> Tensor:
     return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)  # faster than values[rows]
-
-
-def _put(values: Tensor, rows: Tensor | slice, new: Tensor) -> None:
-    if isinstance(rows, slice):
-        values[rows] = new
-    else:
-        values.index_copy_(0, rows, new)
 
 
 def _check(features: Tensor, weight: Tensor, index: Tensor, reduction: str) -> tuple[Tensor, Tensor]:

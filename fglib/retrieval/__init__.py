@@ -3,6 +3,7 @@
 evaluation    Recall@k and mean average precision, of a cosine ranking or of a ranking that is given
 rankings      gallery rows in order: by cosine, by cosine and coarse class, with the coarse class known
 knn           class probabilities from the nearest items of a labelled memory, and the choice of k
+counting      ranks of the relevant items alone, on the CPU
 similarity    cosines and their order, which the others share
 inputs        what a caller may pass
 """

@@ -16,8 +16,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fglib.retrieval.counting import members_of, score_by_counting
 from fglib.retrieval.inputs import check_counts, integers, unit, unit_pair
-from fglib.retrieval.similarity import CHUNK_BYTES, chunks, rank, rank_first, similarities
+from fglib.retrieval.similarity import (
+    CHUNK_BYTES,
+    COUNTED,
+    WHOLE,
+    chunks,
+    first_bytes,
+    rank,
+    rank_first,
+    similarities,
+)
 
 
 @dataclass(frozen=True)
@@ -64,14 +74,20 @@ def evaluate_retrieval(
         gallery_labels = integers(gallery_labels, gallery, "gallery_labels", "gallery")
 
     n = len(gallery)
+    counting = average_precision and query.device.type == "cpu"
+    members = members_of(gallery_labels) if counting else {}
+    pair_bytes = COUNTED if counting else WHOLE if average_precision else first_bytes(max(ks), n)
     first, precision = [], []
-    for rows, similarity in similarities(query, gallery, exclude, chunk_bytes):
-        ranking = rank(similarity)[:, :n] if average_precision else rank_first(similarity, min(max(ks), n))
-        relevant = gallery_labels[ranking] == query_labels[rows, None]
-        relevant &= ranking != exclude[rows, None]
-        first_of_chunk, precision_of_chunk = _score(relevant)
-        first.append(first_of_chunk)
-        precision.append(precision_of_chunk)
+    for rows, similarity in similarities(query, gallery, exclude, chunk_bytes, pair_bytes):
+        if counting:
+            scores = score_by_counting(similarity, query_labels[rows], exclude[rows], members)
+        else:
+            ranking = rank(similarity)[:, :n] if average_precision else rank_first(similarity, min(max(ks), n))
+            relevant = gallery_labels[ranking] == query_labels[rows, None]
+            relevant &= ranking != exclude[rows, None]
+            scores = _score(relevant)
+        first.append(scores[0])
+        precision.append(scores[1])
     answerable = _count_relevant(query_labels, gallery_labels, exclude) > 0
     return _report(torch.cat(first), torch.cat(precision) if average_precision else None, answerable, ks)
 

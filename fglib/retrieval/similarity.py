@@ -4,43 +4,70 @@ Similarities are compared in float32 and equal ones go by ascending gallery row.
 no table of all pairs is ever held.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK_BYTES = 256 * 2**20
+CHUNK_BYTES = 128 * 2**20
+WHOLE = 64  # bytes that a query-gallery pair takes at most while whole queries are ranked and scored
+COUNTED = 12  # while they are not
 _BLOCK = 64  # neighbouring gallery rows of which only the best is looked at first
-_BYTES_PER_PAIR = 64  # what one query-gallery pair takes at most while it is ranked and scored
 _TILE = 16  # queries go into the product in multiples of this
 _COLUMN = 0xFFFFFFFF  # the lower half of a packed integer
 
 
-def similarities(query: Tensor, gallery: Tensor, exclude: Tensor, chunk_bytes: int) -> Iterator[tuple[slice, Tensor]]:
+def similarities(
+    query: Tensor, gallery: Tensor, exclude: Tensor, chunk_bytes: int, pair_bytes: int = WHOLE
+) -> Iterator[tuple[slice, Tensor]]:
     """For each chunk of queries its rows and its cosines, (q, n) and padded to whole blocks with minus infinity.
 
     query (Q, d) and gallery (n, d) have unit length; exclude (Q,) is the gallery row to leave out, -1 for none: minus
-    infinity as well. Blocks are what `rank_first` wants; of a full ranking the n first columns hold the items.
+    infinity as well. Blocks are what `rank_first` wants; of a full ranking the n first columns hold the items. Chunks
+    share one table, which holds until the next is asked for: a new one each time would cost as much as the product.
     """
-    padded = _pad(gallery, _BLOCK)
-    for rows in chunks(query, padded, chunk_bytes):
-        yield rows, _similarity(query[rows], padded, len(gallery), exclude[rows])
+    padded, table = _pad(gallery, _BLOCK), None
+    for rows in chunks(query, padded, chunk_bytes, pair_bytes):
+        part = _pad(query[rows], _TILE)
+        table = part.new_empty(len(part), len(padded)) if table is None else table[: len(part)]
+        similarity = _similarity(part, padded, len(gallery), exclude[rows], table)
+        yield rows, similarity
 
 
-def chunks(query: Tensor, gallery: Tensor, chunk_bytes: int) -> Iterator[slice]:
+def chunks(query: Tensor, gallery: Tensor, chunk_bytes: int, pair_bytes: int = WHOLE) -> Iterator[slice]:
     """Slices of queries whose pairs with the gallery fit in `chunk_bytes`, of one query at least."""
-    size = max(1, chunk_bytes // (_BYTES_PER_PAIR * len(gallery)))
+    size = max(1, chunk_bytes // (pair_bytes * len(gallery)))
     return (slice(start, start + size) for start in range(0, len(query), size))
+
+
+def first_bytes(k: int, n: int) -> int:
+    """Bytes that a query-gallery pair takes at most while the k first of n items are found."""
+    return COUNTED + round((WHOLE - COUNTED) * min(1.0, k * _BLOCK / n))
+
+
+def over_rows(function: Callable[[range], object], count: int) -> None:
+    """Call `function` with ranges that cover `count` rows, one for each of torch's threads, at the same time."""
+    threads = min(torch.get_num_threads(), count)
+    bounds = [count * i // threads for i in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(function, map(range, bounds[:-1], bounds[1:])):
+            pass
 
 
 def rank(similarity: Tensor) -> Tensor:
     """Columns from the most similar to the least, equal ones in ascending order. Overwrites its argument.
 
-    A float and its column are packed into one integer, so that a single sort of integers settles value and tie.
+    A float and its column are packed into one integer, so that a single sort of integers settles value and tie. On the
+    CPU numpy sorts them, several at a time.
     """
     packed = _pack(similarity, torch.arange(similarity.shape[1], device=similarity.device))
-    return packed.sort(dim=1).values.bitwise_and_(_COLUMN)
+    if packed.device.type == "cpu":
+        over_rows(lambda rows: packed[rows.start : rows.stop].numpy().sort(axis=1), len(packed))
+    else:
+        packed = packed.sort(dim=1).values
+    return packed.bitwise_and_(_COLUMN)
 
 
 def rank_first(similarity: Tensor, k: int) -> Tensor:
@@ -55,14 +82,14 @@ def rank_first(similarity: Tensor, k: int) -> Tensor:
     return _top(similarity.gather(1, columns), columns, k)
 
 
-def _similarity(query: Tensor, gallery: Tensor, n: int, exclude: Tensor) -> Tensor:
-    """(q, len(gallery)) cosines of unit vectors; the columns from n on and the items to leave out are minus infinity.
+def _similarity(query: Tensor, gallery: Tensor, n: int, exclude: Tensor, table: Tensor) -> Tensor:
+    """Cosines of unit vectors in `table`, for the rows of `exclude`; columns from n on and left out items are -inf.
 
     BLAS adds the last few rows and columns of a product in another order than the rest, so that equal items would
     differ in the last bit there, and a result would depend on the chunk. Rows of zeros keep all items off the edge.
     """
     with torch.autocast(query.device.type, enabled=False):
-        similarity = (_pad(query, _TILE) @ gallery.T)[: len(query)]
+        similarity = torch.mm(query, gallery.T, out=table)[: len(exclude)]
     similarity[:, n:] = -torch.inf
     rows = (exclude >= 0).nonzero().squeeze(1)
     similarity[rows, exclude[rows]] = -torch.inf
