@@ -160,7 +160,7 @@ def _all_at_once(
     positive = labels == labels[index][:, None]  # (B, n)
     over_positives = s.masked_fill(~positive, -torch.inf).logsumexp(1, keepdim=True)
     over_negatives = s.masked_fill(positive, -torch.inf).logsumexp(1, keepdim=True)
-    counted = over_positives > -torch.inf
+    counted = over_positives != -torch.inf  # true of nan, which must show
     odds = torch.where(counted, over_negatives - over_positives, -torch.inf)
     # the softmax over the negatives and minus that over the positives; where there are none all scores are -inf already
     total = torch.where(positive, over_positives, over_negatives)
