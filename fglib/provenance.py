@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fglib.paths import ROOT
 
-PACKAGES = ("fglib", "torch", "torchvision", "kornia", "numpy", "scikit-learn")
+PACKAGES = ("fglib", "torch", "torchvision", "numpy", "scikit-learn")
 
 
 def provenance() -> dict:

@@ -110,7 +110,7 @@ def imported_by(statement: str) -> set[str]:
 
 
 def test_command_line_starts_without_torch():
-    assert not imported_by("import fglib.cli") & {"torch", "torchvision", "kornia", "sklearn", "matplotlib"}
+    assert not imported_by("import fglib.cli") & {"torch", "torchvision", "sklearn", "matplotlib"}
 
 
 def test_training_needs_no_notebook_package():
