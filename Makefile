@@ -2,6 +2,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+PEERS := $(VENV)/.stamp-peers
+EXTRAS_OF_.stamp := book,dev
+EXTRAS_OF_.stamp-peers := book,dev,bench
 TORCH = $(shell grep -E '^(torch|torchvision)==' constraints.txt)
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -33,15 +36,23 @@ smoke: $(STAMP)
 	  $(BIN)/fglib run "$$(basename "$$chapter" .ipynb)" --preset smoke; \
 	done
 
-bench: $(STAMP)
-	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+# Every benchmark beside its peers, on a machine that does nothing else; records go to the book, targets are summed up.
+RECORDS := book/results/benchmarks
+SCRIPTS := $(filter-out %/measure.py %/record.py,$(wildcard benchmarks/*.py))
+
+bench: $(PEERS)
+	@set -e; for script in $(SCRIPTS); do \
+	  $(BIN)/python "$$script" --out "$(RECORDS)/$$(basename "$$script" .py).json"; \
+	done
+	@$(BIN)/python benchmarks/record.py $(RECORDS)
 
 setup: $(STAMP)
 
 # A virtual environment of the first Python that is recent enough, uv inside it unless uv is at hand, then torch
 # first and pinned, so that no other package chooses its build. uv does not read pip's settings: a registry named
 # there is handed on.
-$(STAMP): pyproject.toml constraints.txt
+$(PEERS): $(STAMP)
+$(STAMP) $(PEERS): pyproject.toml constraints.txt
 	@set -e; \
 	if ! $(BIN)/python -c '$(RECENT)' 2>/dev/null; then \
 	  python=; \
@@ -69,5 +80,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	fi; \
 	"$$uv" pip install --python $(BIN)/python --constraint constraints.txt $(TORCH); \
-	"$$uv" pip install --python $(BIN)/python --constraint constraints.txt --editable '.[book,dev]'; \
+	"$$uv" pip install --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS_OF_$(@F))]'; \
 	touch $@

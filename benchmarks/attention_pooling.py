@@ -6,36 +6,36 @@ multiplies the features by one attention map after the other and averages each p
     python benchmarks/attention_pooling.py [--out record.json]
 """
 
-import argparse
 from functools import partial
 
 import torch
-from record import interleaved, report
+from measure import begin, growth, interleaved, options
+from record import report
 from torch import Tensor
 
 from fglib.models import bilinear_attention_pool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, repeats=7)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--channels", type=int, default=768, help="channels of the features N")
     parser.add_argument("--side", type=int, default=26, help="height and width of the features")
     parser.add_argument("--maps", type=int, default=8, help="attention maps M")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", help="write the record to this file, JSON")
     args = parser.parse_args()
+    begin(args)
 
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    features = torch.randn(args.batch, args.channels, args.side, args.side, requires_grad=True)
-    attention = torch.rand(args.batch, args.maps, args.side, args.side, requires_grad=True)
-    upstream = torch.randn(args.batch, args.maps, args.channels)
-    pools = {"attention pooling": bilinear_attention_pool, "einsum": one_einsum, "usual recipe": usual_recipe}
-    seconds = interleaved(
-        {name: partial(step, pool, features, attention, upstream) for name, pool in pools.items()}, args.repeats
-    )
+    def pieces(scale: float = 1.0) -> dict:
+        batch = int(scale * args.batch)
+        features = torch.randn(batch, args.channels, args.side, args.side, requires_grad=True)
+        attention = torch.rand(batch, args.maps, args.side, args.side, requires_grad=True)
+        upstream = torch.randn(batch, args.maps, args.channels)
+        pools = {"attention pooling": bilinear_attention_pool, "einsum": one_einsum, "usual recipe": usual_recipe}
+        return {name: partial(step, pool, features, attention, upstream) for name, pool in pools.items()}
+
+    given = pieces()
+    seconds = interleaved(given, args.repeats)
+    ours, usual = given["attention pooling"](), given["usual recipe"]()
     report(
         "attention_pooling",
         seconds,
@@ -45,11 +45,18 @@ def main() -> None:
         },
         work={"batch": args.batch, "channels": args.channels, "side": args.side, "maps": args.maps},
         out=args.out,
+        agreement={
+            f"{what} of the usual recipe": (one, other, 1e-5)
+            for what, one, other in zip(("values", "gradient of features", "gradient of attention"), ours, usual)
+        },
+        growth=growth("the batch", pieces, args.repeats),
     )
 
 
-def step(pool, features: Tensor, attention: Tensor, upstream: Tensor) -> None:
-    torch.autograd.grad(pool(features, attention), (features, attention), upstream)
+def step(pool, features: Tensor, attention: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pooled features and both gradients."""
+    pooled = pool(features, attention)
+    return pooled.detach(), *torch.autograd.grad(pooled, (features, attention), upstream)
 
 
 def one_einsum(features: Tensor, attention: Tensor) -> Tensor:

@@ -6,49 +6,46 @@ included, and followed by the pooling. The usual recipe builds its masks with bo
     python benchmarks/diversification.py [--out record.json]
 """
 
-import argparse
 from functools import partial
 
 import torch
-from record import interleaved, report
+from measure import begin, growth, interleaved, options
+from record import report
 from torch import Tensor
 
 from fglib.models import DiversificationBlock
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, repeats=31)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--classes", type=int, default=200)
     parser.add_argument("--side", type=int, default=14, help="height and width of the maps")
     parser.add_argument("--patch-size", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=31)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", help="write the record to this file, JSON")
     args = parser.parse_args()
-
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    maps = torch.randn(args.batch, args.classes, args.side, args.side, requires_grad=True)
-    of_maps, of_scores = torch.randn(maps.shape), torch.randn(maps.shape[:2])
+    begin(args)
     block = DiversificationBlock(patch_size=args.patch_size).train()
     recipe = partial(usual_recipe, patch_size=args.patch_size)
-    seconds = interleaved(
-        {
+
+    def pieces(scale: float = 1.0) -> dict:
+        maps = torch.randn(int(scale * args.batch), args.classes, args.side, args.side, requires_grad=True)
+        of_maps, of_scores = torch.randn(maps.shape), torch.randn(maps.shape[:2])
+        return {
             "average pooling": partial(step, pool, maps, of_scores),
             "block": partial(step, block, maps, of_maps),
             "block and pooling": partial(step, lambda m: pool(block(m)), maps, of_scores),
             "usual recipe and pooling": partial(step, lambda m: pool(recipe(m)), maps, of_scores),
-        },
-        args.repeats,
-    )
-    pieces = ("block", "block and pooling", "usual recipe and pooling")
+        }
+
+    seconds = interleaved(pieces(), args.repeats)
     report(
         "diversification",
         seconds,
-        ratios={f"{piece} / pooling": (piece, "average pooling") for piece in pieces},
+        ratios={f"{piece} / pooling": (piece, "average pooling") for piece in seconds if piece != "average pooling"},
         work={"batch": args.batch, "classes": args.classes, "side": args.side, "patch_size": args.patch_size},
         out=args.out,
+        notes=("Block and recipe draw at random in their own order, so their results are not compared.",),
+        growth=growth("the batch", pieces, args.repeats),
     )
 
 

@@ -6,27 +6,22 @@ head and loss to speak of; the average is over all its parameters and buffers.
     python benchmarks/ema.py [--out record.json]
 """
 
-import argparse
 import copy
 
 import torch
-from record import interleaved, report
+from measure import begin, interleaved, options
+from record import report
 
 from fglib.config import ModelConfig
 from fglib.models import build_trunk, ema_update_
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, repeats=3)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=64, help="pixels of the square images")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", help="write the record to this file, JSON")
     args = parser.parse_args()
-
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
+    begin(args)
     online = build_trunk(ModelConfig("resnet50")).to(memory_format=torch.channels_last)
     target = copy.deepcopy(online).requires_grad_(False)
     optimizer = torch.optim.SGD(online.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4)

@@ -6,38 +6,39 @@ of the negatives with topk, masks the rest with minus infinity and leaves the gr
     python benchmarks/gradient_boosting.py [--out record.json]
 """
 
-import argparse
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from record import interleaved, report
+from measure import begin, growth, interleaved, options
+from record import report
 from torch import Tensor
 
 from fglib.losses import gradient_boosting_cross_entropy
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, repeats=51)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--k", type=int, default=15, help="negatives that are kept")
-    parser.add_argument("--repeats", type=int, default=51)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", help="write the record to this file, JSON")
     args = parser.parse_args()
-
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    logits = torch.randn(args.batch, args.classes, requires_grad=True)
-    target = torch.randint(args.classes, (args.batch,))
+    begin(args)
     losses = {
         "cross entropy": F.cross_entropy,
         "gradient boosting": partial(gradient_boosting_cross_entropy, k=args.k),
         "exact k": partial(gradient_boosting_cross_entropy, k=args.k, exact_k=True),
         "usual recipe": partial(usual_recipe, k=args.k),
     }
-    seconds = interleaved({name: partial(step, loss, logits, target) for name, loss in losses.items()}, args.repeats)
+
+    def pieces(scale: float = 1.0) -> dict:
+        batch = int(scale * args.batch)
+        logits, target = torch.randn(batch, args.classes, requires_grad=True), torch.randint(args.classes, (batch,))
+        return {name: partial(step, loss, logits, target) for name, loss in losses.items()}
+
+    given = pieces()
+    seconds = interleaved(given, args.repeats)
+    ours, usual = given["gradient boosting"](), given["usual recipe"]()
     report(
         "gradient_boosting",
         seconds,
@@ -47,11 +48,18 @@ def main() -> None:
         },
         work={"batch": args.batch, "classes": args.classes, "k": args.k},
         out=args.out,
+        agreement={
+            f"{what} of the usual recipe": (one, other, 1e-5)
+            for what, one, other in zip(("loss", "gradient"), ours, usual)
+        },
+        growth=growth("the batch", pieces, args.repeats),
     )
 
 
-def step(loss, logits: Tensor, target: Tensor) -> None:
-    torch.autograd.grad(loss(logits, target), logits)
+def step(loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and gradient."""
+    value = loss(logits, target)
+    return value.detach(), *torch.autograd.grad(value, logits)
 
 
 def usual_recipe(logits: Tensor, target: Tensor, k: int) -> Tensor:

@@ -1,67 +1,94 @@
-"""What Grafit's kNN loss (Eqs. 2 and 3) costs beyond the two products that nothing can avoid.
+"""What Grafit's kNN loss (Eqs. 2 and 3) and kNN classifier (Eq. 6) cost beyond the products that nothing can avoid.
 
 Forward and backward on unit vectors and random labels, in one process, interleaved, medians. The products are those of
-the similarities and of their gradient with regard to the embeddings. The usual recipe is a masked softmax over the
-memory and the logarithm of its sum over the class, differentiated automatically. Peak memory is what a fresh process
-takes on top of the inputs.
+the similarities and of their gradient with regard to the embeddings; a classifier needs the first. The usual recipe is
+a masked softmax over the memory and the logarithm of its sum over the class, differentiated automatically.
+pytorch-metric-learning's NCALoss with CrossBatchMemory is the same loss but for an image's own slot, which it keeps:
+results are compared image by image on a memory without that slot. Peak memory is what a fresh process takes on top of
+the inputs.
 
     python benchmarks/knn_loss.py [--out record.json]
 """
 
-import argparse
-import resource
-import sys
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from record import interleaved, report
+from measure import begin, growth, interleaved, options, peak_megabytes
+from record import report, versions
 from torch import Tensor
 
 from fglib.losses import knn_loss
+from fglib.retrieval import knn_probabilities
 
 TEMPERATURE = 0.05
+NCA, LIGHTLY = "pytorch-metric-learning NCALoss", "lightly knn_predict"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, repeats=7)
     parser.add_argument("--images", type=int, default=50_000, help="training images n, the rows of the memory")
     parser.add_argument("--dim", type=int, default=128, help="dimensions d")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--classes", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", help="write the record to this file, JSON")
+    parser.add_argument("--queries", type=int, default=1000, help="images to classify")
+    parser.add_argument("--k", type=int, default=200, help="neighbours of the classifier")
     args = parser.parse_args()
+    peers = versions({NCA: "pytorch-metric-learning", LIGHTLY: "lightly"})
+    begin(args)
+    rest = args.dim, args.batch, args.classes
+    sizes, small = (args.images, *rest), (512, *rest)
+    given = make(*sizes)
 
-    torch.set_num_threads(args.threads)
-    sizes = args.images, args.dim, args.batch, args.classes
-    embeddings, memory, index, labels = inputs(*sizes)
-
-    def products() -> None:
-        with torch.no_grad():
-            (embeddings @ memory.T) @ memory
-
-    pieces = {"two products": products}
-    pieces |= {name: partial(step, loss, embeddings, memory, index, labels) for name, loss in LOSSES.items()}
-    seconds = interleaved(pieces, args.repeats)
-    peaks = {f"peak MB, {name}": peak_megabytes(name, sizes, args.threads) for name in LOSSES}
+    nca = nca_with_memory(*given)
+    seconds = interleaved(pieces_of(*given) | {NCA: lambda: step(nca, *given)}, args.repeats)
+    query = F.normalize(torch.randn(args.queries, args.dim))
+    classify = query, given[1], given[3], args.k, args.classes
+    seconds |= interleaved(
+        {
+            "one product": lambda: query @ given[1].T,
+            "kNN classifier": partial(ours_predict, *classify),
+            LIGHTLY: partial(lightly_predict, *classify),
+        },
+        args.repeats,
+    )
+    ours, usual = (step(LOSSES[name], *given) for name in ("kNN loss", "usual recipe"))
     report(
         "knn_loss",
         seconds,
         ratios={
             "kNN loss / two products": ("kNN loss", "two products"),
             "usual recipe / two products": ("usual recipe", "two products"),
+            f"{NCA} / two products": (NCA, "two products"),
+            "kNN classifier / one product": ("kNN classifier", "one product"),
+            f"{LIGHTLY} / one product": (LIGHTLY, "one product"),
         },
-        work={"n": args.images, "d": args.dim, "batch": args.batch, "classes": args.classes} | peaks,
+        work={
+            "n": args.images,
+            "d": args.dim,
+            "batch": args.batch,
+            "classes": args.classes,
+            "queries": args.queries,
+            "k": args.k,
+        },
         out=args.out,
+        measured={
+            f"peak MB, {name}": peak_megabytes(one_pass, (name, *small), (name, *sizes), args.threads)[0]
+            for name in ("kNN loss", "usual recipe", NCA)
+        },
+        peers=peers,
+        agreement={
+            "loss of the usual recipe": (ours[0], usual[0], 1e-5),
+            "gradient of the usual recipe": (ours[1], usual[1], 1e-5),
+            f"loss of {NCA} without the own slot": (*without_own_slot(*given), 1e-5),
+            f"labels of {LIGHTLY}": (ours_predict(*classify), lightly_predict(*classify), 0.0),
+        },
+        notes=(f"{NCA} keeps an image's own slot, which the loss leaves out; it is timed as it comes.",),
+        growth=growth("the memory", lambda scale: pieces_of(*make(int(scale * args.images), *rest)), args.repeats),
     )
 
 
-def inputs(images: int, dim: int, batch: int, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def make(images: int, dim: int, batch: int, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Embeddings, a memory of unit length, slots and labels; nothing as large as the memory is made beside it."""
     torch.manual_seed(0)
     memory = torch.randn(images, dim)
@@ -70,44 +97,82 @@ def inputs(images: int, dim: int, batch: int, classes: int) -> tuple[Tensor, Ten
     return embeddings, memory, torch.randperm(images)[:batch], torch.randint(classes, (images,))
 
 
-def usual_recipe(embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tensor, temperature: float) -> Tensor:
+def pieces_of(*given: Tensor) -> dict:
+    def products() -> None:
+        with torch.no_grad():
+            (given[0] @ given[1].T) @ given[1]
+
+    return {"two products": products} | {name: partial(step, loss, *given) for name, loss in LOSSES.items()}
+
+
+def one_pass(name: str, *sizes: int) -> partial:
+    """One loss on arguments of its own, for its peak memory."""
+    given = make(*sizes)
+    return partial(step, nca_with_memory(*given) if name == NCA else LOSSES[name], *given)
+
+
+def ours(embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tensor) -> Tensor:
+    return knn_loss(embeddings, memory, index, labels, temperature=TEMPERATURE)
+
+
+def usual_recipe(embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tensor) -> Tensor:
     """-log of the class's part of a softmax over the memory, as it is mostly written."""
-    weights = (F.normalize(embeddings) @ memory.T / temperature).exp()
+    weights = (F.normalize(embeddings) @ memory.T / TEMPERATURE).exp()
     weights = weights.scatter(1, index[:, None], 0.0)
     positive = labels[None] == labels[index][:, None]
     return -((weights * positive).sum(1) / weights.sum(1)).log().mean()
 
 
-LOSSES = {"kNN loss": knn_loss, "usual recipe": usual_recipe}
+LOSSES = {"kNN loss": ours, "usual recipe": usual_recipe}
 
 
-def step(loss, embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tensor) -> None:
+def step(loss, embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and gradient."""
     embeddings.grad = None
-    loss(embeddings, memory, index, labels, temperature=TEMPERATURE).backward()
+    value = loss(embeddings, memory, index, labels)
+    value.backward()
+    return value.detach(), embeddings.grad
 
 
-def peak_megabytes(name: str, sizes: tuple[int, ...], threads: int) -> int:
-    """Megabytes of a forward and backward pass beyond the inputs, in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return round(pool.submit(grown, name, sizes, threads).result() / 1e6)
+def nca_loss():
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import NCALoss
+
+    return NCALoss(softmax_scale=1 / TEMPERATURE, distance=CosineSimilarity())
 
 
-def grown(name: str, sizes: tuple[int, ...], threads: int) -> int:
-    """By how many bytes one pass raises the peak of this process."""
-    torch.set_num_threads(threads)
-    step(LOSSES[name], *inputs(512, *sizes[1:]))  # libraries load at the first call
-    given = inputs(*sizes)
-    before = peak()
-    step(LOSSES[name], *given)
-    return peak() - before
+def nca_with_memory(_: Tensor, memory: Tensor, index: Tensor, labels: Tensor):
+    """The peer with a full memory. It writes the batch into its queue at every call, as in a training."""
+    from pytorch_metric_learning.losses import CrossBatchMemory
+
+    queue = CrossBatchMemory(nca_loss(), memory.shape[1], memory_size=len(memory))
+    queue.embedding_memory.copy_(memory)
+    queue.label_memory.copy_(labels)
+    queue.has_been_filled = True
+    return lambda embeddings, *_: queue(embeddings, labels[index])
 
 
-def peak() -> int:
-    """Peak bytes of this process so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # the other counter of Linux starts from the peak of the process that started this one
-        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def without_own_slot(
+    embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tensor, images: int = 8
+) -> tuple[Tensor, Tensor]:
+    """The losses of some images, ours and the peer's, which gets each image twice: one alone it does not take."""
+    loss, theirs = nca_loss(), []
+    for vector, slot in zip(embeddings[:images], index[:images]):
+        others = torch.arange(len(memory)) != slot
+        pair = vector.expand(2, -1), labels[slot].expand(2)
+        theirs.append(loss(*pair, ref_emb=memory[others], ref_labels=labels[others]))
+    chosen = embeddings[:images], memory, index[:images], labels
+    return knn_loss(*chosen, temperature=TEMPERATURE, reduction="none"), torch.stack(theirs)
+
+
+def ours_predict(query: Tensor, memory: Tensor, labels: Tensor, k: int, classes: int) -> Tensor:
+    return knn_probabilities(query, memory, labels, k, TEMPERATURE, num_classes=classes).argmax(1)
+
+
+def lightly_predict(query: Tensor, memory: Tensor, labels: Tensor, k: int, classes: int) -> Tensor:
+    from lightly.utils.benchmarking import knn_predict
+
+    return knn_predict(query, memory.T, labels, classes, k, TEMPERATURE)[:, 0]
 
 
 if __name__ == "__main__":

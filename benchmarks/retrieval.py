@@ -1,57 +1,203 @@
-"""What exact retrieval costs beyond the product of all similarities, which nothing can avoid.
+"""What exact retrieval costs beyond the product of all similarities, which nothing can avoid, beside its peers.
 
-One process, interleaved, medians; embeddings of unit length and random labels. The product runs in the same chunks.
+One process, interleaved, medians; embeddings of unit length and random labels. The product runs in chunks of 512
+queries, as do the peers written with torch alone. Complete rankings are compared at a quarter of the queries and of the
+gallery, each with the product of that size: pytorch-metric-learning holds several tables of all pairs, 4 GB each at
+full size.
 
-    python benchmarks/retrieval.py [--full] [--out record.json]
+    python benchmarks/retrieval.py [--small] [--out record.json]
 """
 
-import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
-from record import interleaved, report
+from measure import begin, growth, interleaved, options, peak_megabytes
+from record import report, versions
+from torch import Tensor
 
-from fglib.retrieval import CHUNK_BYTES, evaluate_retrieval
-from fglib.retrieval.similarity import chunks
+from fglib.retrieval import evaluate_retrieval
+
+KS = (1, 2, 4, 8)
+CHUNK = 512  # queries
+Task = tuple[Tensor, Tensor, Tensor, Tensor]  # queries (Q, d) and labels (Q,), gallery (n, d) and labels (n,)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="10,000 queries and 50,000 gallery items")
+    parser = options(__doc__, repeats=3)
+    parser.add_argument("--small", action="store_true", help="2,000 queries and 10,000 gallery items, for a quick look")
     parser.add_argument("--dim", type=int, default=128, help="dimensions d")
     parser.add_argument("--classes", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--chunk-mb", type=int, default=CHUNK_BYTES // 2**20, help="memory to work in")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", help="write the record to this file, JSON")
     args = parser.parse_args()
-    queries, n = (10_000, 50_000) if args.full else (2_000, 10_000)
-
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    query = torch.nn.functional.normalize(torch.randn(queries, args.dim))
-    gallery = torch.nn.functional.normalize(torch.randn(n, args.dim))
-    labels = torch.randint(args.classes, (queries,)), torch.randint(args.classes, (n,))
-    chunk_bytes = args.chunk_mb * 2**20
-
-    def product() -> None:
-        for rows in chunks(query, gallery, chunk_bytes):
-            query[rows] @ gallery.T
-
-    def evaluate(average_precision: bool):
-        return lambda: evaluate_retrieval(
-            query, labels[0], gallery, labels[1], average_precision=average_precision, chunk_bytes=chunk_bytes
-        )
+    peers = versions(
+        {
+            "faiss, recall": "faiss-cpu",
+            "pytorch-metric-learning, mAP, quarter": "pytorch-metric-learning",
+            "torchmetrics, mAP, quarter": "torchmetrics",
+        }
+    )
+    begin(args)
+    queries, n = (2_000, 10_000) if args.small else (10_000, 50_000)
+    sizes = queries, n, args.dim, args.classes
+    task, quarter = make(*sizes), make(queries // 4, n // 4, args.dim, args.classes)
 
     seconds = interleaved(
-        {"product": product, "recall": evaluate(False), "recall and mAP": evaluate(True)}, args.repeats
+        {
+            "product": partial(product, task),
+            "recall": partial(recall, task),
+            "faiss, recall": partial(faiss_recall, task),
+            "torch topk, recall": partial(topk_recall, task),
+            "recall and mAP": partial(precision, task),
+        },
+        args.repeats,
     )
+    seconds |= interleaved(
+        {
+            "product, quarter": partial(product, quarter),
+            "recall and mAP, quarter": partial(precision, quarter),
+            "torch argsort, mAP, quarter": partial(argsort_precision, quarter),
+            "pytorch-metric-learning, mAP, quarter": partial(pml_precision, quarter),
+            "torchmetrics, mAP, quarter": partial(torchmetrics_precision, quarter),
+        },
+        args.repeats,
+    )
+    small = 64, 4096, args.dim, args.classes
     report(
         "retrieval",
         seconds,
-        ratios={"recall / product": ("recall", "product"), "recall and mAP / product": ("recall and mAP", "product")},
+        ratios={
+            f"{piece} / product": (piece, "product, quarter" if piece.endswith("quarter") else "product")
+            for piece in seconds
+            if not piece.startswith("product")
+        },
         work={"queries": queries, "gallery": n, "d": args.dim, "classes": args.classes},
         out=args.out,
+        measured={
+            f"peak MB beyond the inputs, {piece}": peak_megabytes(
+                evaluation, (run, *small), (run, *size, *sizes[2:]), args.threads
+            )[0]
+            for piece, run, size in (
+                ("recall", recall, sizes[:2]),
+                ("recall and mAP", precision, sizes[:2]),
+                ("recall and mAP, quarter", precision, (queries // 4, n // 4)),
+                ("pytorch-metric-learning, mAP, quarter", pml_precision, (queries // 4, n // 4)),
+            )
+        },
+        targets={
+            "recall / product": "<= 1.5",
+            "recall and mAP / product": "<= 7.5",
+            "peak MB beyond the inputs, recall and mAP": "<= 150",
+        },
+        peers=peers,
+        agreement={
+            "recall, faiss": (recall(task), faiss_recall(task), 1e-6),
+            "recall, torch topk": (recall(task), topk_recall(task), 1e-6),
+            "mAP, torch argsort": (precision(quarter), argsort_precision(quarter), 1e-6),
+            "mAP, pytorch-metric-learning": (precision(quarter), pml_precision(quarter), 1e-6),
+            "mAP, torchmetrics": (precision(quarter), torchmetrics_precision(quarter), 1e-6),
+        },
+        notes=(
+            "Quarter: a quarter of the queries and of the gallery.",
+            "torchmetrics counts similarities up to zero as not retrieved: it is given similarity + 1.",
+        ),
+        growth=growth(
+            "the gallery, at a quarter of the queries",
+            lambda scale: pieces_of(make(queries // 4, int(scale * n), args.dim, args.classes)),
+            args.repeats,
+        ),
     )
+
+
+def make(queries: int, n: int, dim: int, classes: int) -> Task:
+    """Random unit vectors and labels; nothing as large as the gallery is made beside it."""
+    query, gallery = torch.randn(queries, dim), torch.randn(n, dim)
+    for vectors in (query, gallery):
+        vectors /= vectors.norm(dim=1, keepdim=True)
+    return query, torch.randint(classes, (queries,)), gallery, torch.randint(classes, (n,))
+
+
+def pieces_of(task: Task) -> dict:
+    return {
+        name: partial(run, task)
+        for name, run in (("product", product), ("recall", recall), ("recall and mAP", precision))
+    }
+
+
+def evaluation(run: Callable[[Task], object], *sizes: int) -> partial:
+    """An evaluation of a task of its own, for its peak memory."""
+    return partial(run, make(*sizes))
+
+
+def similarities(task: Task) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each chunk of queries their labels and similarities."""
+    query, labels, gallery, _ = task
+    for rows, of_rows in zip(query.split(CHUNK), labels.split(CHUNK)):
+        yield of_rows, rows @ gallery.T
+
+
+def product(task: Task) -> None:
+    for _ in similarities(task):
+        pass
+
+
+def recall(task: Task) -> list[float]:
+    return list(evaluate_retrieval(*task, ks=KS, average_precision=False).recall.values())
+
+
+def precision(task: Task) -> float:
+    return evaluate_retrieval(*task, ks=KS).mean_average_precision
+
+
+def recall_of(relevant: Tensor) -> list[float]:
+    """Recall at each k of what is relevant (Q, 8) among the first; every query has a relevant item."""
+    return [relevant[:, :k].any(1).double().mean().item() for k in KS]
+
+
+def faiss_recall(task: Task) -> list[float]:
+    """The exact index of inner products."""
+    import faiss
+
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    query, labels, gallery, gallery_labels = task
+    index = faiss.IndexFlatIP(gallery.shape[1])
+    index.add(gallery.numpy())
+    found = torch.from_numpy(index.search(query.numpy(), max(KS))[1])
+    return recall_of(gallery_labels[found] == labels[:, None])
+
+
+def topk_recall(task: Task) -> list[float]:
+    """As it is mostly written: topk of each chunk."""
+    parts = [task[3][s.topk(max(KS)).indices] == labels[:, None] for labels, s in similarities(task)]
+    return recall_of(torch.cat(parts))
+
+
+def argsort_precision(task: Task) -> float:
+    """As it is mostly written: argsort of each chunk, precision at every rank, mean over the relevant ones."""
+    place = torch.arange(1, len(task[2]) + 1)
+    parts = []
+    for labels, similarity in similarities(task):
+        relevant = task[3][similarity.argsort(1, descending=True)] == labels[:, None]
+        at_rank = relevant.cumsum(1).double() / place
+        parts.append((at_rank * relevant).sum(1) / relevant.sum(1))
+    return torch.cat(parts).mean().item()
+
+
+def pml_precision(task: Task) -> float:
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+
+    name = "mean_average_precision"
+    return AccuracyCalculator(include=(name,), device=torch.device("cpu")).get_accuracy(*task)[name]
+
+
+def torchmetrics_precision(task: Task) -> float:
+    from torchmetrics.retrieval import RetrievalMAP
+
+    score, first = RetrievalMAP(), 0
+    for labels, similarity in similarities(task):
+        query = torch.arange(first, first + len(labels))[:, None].expand_as(similarity)
+        score.update(similarity + 1, task[3] == labels[:, None], query)
+        first += len(labels)
+    return score.compute().item()
 
 
 if __name__ == "__main__":

@@ -6,10 +6,9 @@ in evaluation mode, for Coarse2Fine also with its coarse head alone, which is it
     python benchmarks/two_stage.py [--out record.json]
 """
 
-import argparse
-
 import torch
-from record import interleaved, report
+from measure import begin, interleaved, options
+from record import report
 
 from fglib.config import ModelConfig
 from fglib.methods import METHODS, Batch, Task
@@ -19,16 +18,11 @@ NAMES = ("plain", "bap", "ws_dan", "coarse2fine")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, repeats=5)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=96, help="pixels of the square images")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", help="write the record to this file, JSON")
     args = parser.parse_args()
-
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
+    begin(args)
     labels = torch.arange(args.batch) % 50
     task = Task(args.batch, 50, labels)
     images = torch.rand(args.batch, 3, args.size, args.size)

@@ -122,19 +122,58 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
 
 def benchmark(name: str) -> list[pd.DataFrame | Markdown]:
     """Times, ratios and circumstances of a script of `benchmarks/`, for `display(*...)`; how to run it otherwise."""
-    path = results_dir() / "benchmarks" / f"{name}.json"
-    if not path.is_file():
-        command = f"python benchmarks/{name}.py --out book/results/benchmarks/{name}.json"
-        return [Markdown(f"> **Not run.** No record of the benchmark yet; on an idle machine: `{command}`")]
-    record = json.loads(path.read_text())
+    record = benchmark_record(name)
+    if record is None:
+        return [benchmark_not_run(name)]
     pieces = {piece: f"{1000 * seconds:.1f}" for piece, seconds in record["seconds"].items()}
     ratios = {label: f"{ratio:.1%}" for label, ratio in record["ratio"].items()}
-    work = ", ".join(f"{key} {value:,}" for key, value in record["work"].items())
-    return [
-        pd.DataFrame({"milliseconds": pieces}),
-        pd.DataFrame({"ratio of times": ratios}),
-        Markdown(f"Measured with {work}; {record['threads']} threads, torch {record['torch']}, {record['date']}."),
+    tables = [pd.DataFrame({"milliseconds": pieces}), pd.DataFrame({"ratio of times": ratios})]
+    if record["measured"]:
+        tables.append(pd.DataFrame({"measured": {label: f"{x:,.4g}" for label, x in record["measured"].items()}}))
+    return [*tables, benchmark_note(record)]
+
+
+def benchmark_record(name: str) -> dict | None:
+    """The record of a script of `benchmarks/`, None where there is none; parts it was written without are empty."""
+    path = results_dir() / "benchmarks" / f"{name}.json"
+    if not path.is_file():
+        return None
+    empty = {"measured": {}, "targets": {}, "peers": {}, "agreement": {}, "notes": [], "growth": None, "device": None}
+    return empty | json.loads(path.read_text())
+
+
+def benchmark_not_run(name: str, options: str = "") -> Markdown:
+    """The notice that stands where a benchmark's numbers would, with the command."""
+    script = name.removesuffix("_gpu")
+    command = f"python benchmarks/{script}.py{options} --out book/results/benchmarks/{name}.json"
+    return Markdown(f"> **Not run.** No record of the benchmark yet; on an idle machine: `{command}`")
+
+
+def benchmark_note(record: dict) -> Markdown:
+    """The circumstances of a benchmark: work, machine, versions of the peers, date, and what its script notes."""
+    work = ", ".join(f"{k} {v}" if isinstance(v, str) else f"{k} {v:,}" for k, v in record["work"].items())
+    where = ", ".join(filter(None, (record["device"], f"{record['threads']} threads", f"torch {record['torch']}")))
+    peers = ", ".join(sorted(set(record["peers"].values())))
+    text = f"Measured with {work}; {where}, {record['date']}." + (f" Peers: {peers}." if peers else "")
+    return Markdown(" ".join([text, *record["notes"]]))
+
+
+def benchmark_targets(*names: str) -> pd.DataFrame:
+    """What the records of some benchmarks set out to reach, what they measured, and whether they did."""
+    records = {name: benchmark_record(name) for name in names}
+    rows = [
+        {
+            "benchmark": name,
+            "measured": label,
+            "reach": target["reach"].replace("<=", "≤").replace(">=", "≥"),
+            "value": f"{target['value']:,.3g}",
+            "outcome": "met" if target["met"] else "missed",
+        }
+        for name, record in records.items()
+        if record
+        for label, target in record["targets"].items()
     ]
+    return pd.DataFrame(rows, columns=["benchmark", "measured", "reach", "value", "outcome"])
 
 
 def source(*functions: Callable) -> Markdown:
