@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed (one sentence says why), 2 the command itself is wr
 
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -50,10 +51,15 @@ def main() -> None:
 
 @contextmanager
 def _stoppable(advice: str) -> Iterator[None]:
+    from fglib.parallel import interrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
-    except KeyboardInterrupt:
-        raise FglibError(f"stopped by Ctrl-C; everything recorded so far is kept; {advice}") from None
+    except KeyboardInterrupt as e:
+        raise FglibError(f"stopped by {str(e) or 'Ctrl-C'}; everything recorded so far is kept; {advice}") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()
@@ -118,6 +124,9 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop cleanly after so long; the next call goes on.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs at a time, each in a process of its own; they share the device.")
+    ] = 1,
     refresh: Annotated[bool, typer.Option(help="Train again what is already recorded.")] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", help="Override a key, as in train.epochs=5.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be trained.")] = False,
@@ -130,10 +139,11 @@ def train(
     """Train what an experiment lacks and record it.
 
     Example: fglib train omniglot --preset cpu --seeds 0,1,2 --max-minutes 30
-             fglib train --pending --preset paper --max-minutes 60
+             fglib train --pending --preset paper --max-minutes 60 --jobs 3
     """
     from fglib import runs
     from fglib.experiments import load_experiment
+    from fglib.parallel import train_all
     from fglib.paths import experiment_files
 
     if list_all:
@@ -160,28 +170,24 @@ def train(
             variants.split(",") if variants else None,
             _overrides(changes or []),
         )
+
+    def name(plan: runs.Plan) -> str:
+        return f"{plan.experiment.name}/{plan.name}" if all_pending else plan.name
+
     failed = 0
     if not dry_run:
         how = {"device": device, "data_dir": data_dir, "refresh": refresh, "deadline": deadline}
         with _stoppable("the same command goes on from the last checkpoint"):
-            for part in [[plan] for plan in wanted] if all_pending else [wanted]:
-                try:
-                    for plan, finished in runs.train_plans(part, **how):
-                        state = "recorded" if finished else "out of time, checkpointed: run the same command to go on"
-                        print(f"{plan.name}: {state}", file=sys.stderr)
-                except FglibError as e:
-                    if not all_pending:
-                        raise
+            for plan, outcome in train_all(wanted, jobs, **how):
+                if isinstance(outcome, FglibError) and not isinstance(outcome, runs.BusyError):
+                    if jobs == 1 and not all_pending:
+                        raise outcome
                     failed += 1
-                    print(f"{part[0].name}: {e}", file=sys.stderr)
-                if deadline is not None and time.monotonic() > deadline:
-                    break
+                unfinished = "out of time, checkpointed: run the same command to go on"
+                state = {True: "recorded", False: unfinished}.get(outcome, outcome)
+                print(f"{name(plan)}: {state}", file=sys.stderr)
     rows = [
-        {
-            "run": f"{plan.experiment.name}/{plan.name}" if all_pending else plan.name,
-            "recorded": plan.recorded,
-            "metrics": plan.load().metrics if plan.recorded else None,
-        }
+        {"run": name(plan), "recorded": plan.recorded, "metrics": plan.load().metrics if plan.recorded else None}
         for plan in wanted
     ]
     if as_json:

@@ -8,8 +8,8 @@ Weights stay in the checkpoint folder and are never committed.
 import io
 import json
 import math
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,10 @@ from fglib.paths import checkpoints_dir, experiment_path, results_dir, write_ato
 from fglib.provenance import provenance
 
 MAX_ARRAY_BYTES = 1_000_000
+
+
+class BusyError(FglibError):
+    """A run that another process is training."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,30 @@ class Plan:
     def checkpoint(self) -> Path:
         """Where the weights are or would be."""
         return checkpoints_dir() / self.experiment.name / f"{self.name}.safetensors"
+
+    @property
+    def trained(self) -> bool:
+        """Whether the checkpoint is there and is that of the last epoch."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.checkpoint, framework="np") as f:
+                return len(json.loads(f.metadata()["progress"])["history"]) == self.config.train.epochs
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return False
+
+    @property
+    def starts(self) -> list["Plan"]:
+        """The run that this one starts from, the one that that starts from, and so on."""
+        if self.config.start is None:
+            return []
+        first = start_of(self.config)
+        return [first, *first.starts]
+
+    @property
+    def writes(self) -> list[Path]:
+        """Checkpoints that training this run writes: its own, and of the runs it starts from those not yet trained."""
+        return [self.checkpoint, *(first.checkpoint for first in self.starts if not first.trained)]
 
     @property
     def recorded(self) -> bool:
@@ -229,22 +257,44 @@ def train_plans(
 
     `deadline` is a time of `time.monotonic()`; the run under way is then checkpointed and yielded unfinished.
     """
-    todo = [p for p in wanted if refresh or not p.recorded]
-    if not todo:
-        return
+    from fglib.parallel import train_all
+
+    where = {"device": device, "data_dir": data_dir}
+    for plan, outcome in train_all(wanted, refresh=refresh, deadline=deadline, **where):
+        if isinstance(outcome, FglibError):
+            raise outcome
+        yield plan, outcome
+
+
+def train_plan(
+    plan: Plan,
+    *,
+    device: str = "auto",
+    data_dir: str | None = None,
+    refresh: bool = False,
+    deadline: float | None = None,
+    label: str = "",
+) -> bool:
+    """Train (or go on with) one run and record it; False if time ran out, with a checkpoint to go on from.
+
+    Raises BusyError when another process trains this run or the one that it starts from.
+    """
     # torch is imported only here: listing, loading and help stay quick
+    from fglib.lock import alone
     from fglib.session import train_one
 
-    for i, plan in enumerate(todo):
+    with ExitStack() as locks:
+        for checkpoint in plan.writes:
+            if not locks.enter_context(alone(checkpoint)):
+                raise BusyError(f"another process trains {checkpoint.parent.name}/{checkpoint.stem}; left to that one")
         if refresh:
             plan.checkpoint.unlink(missing_ok=True)
-        label = f"[{i + 1}/{len(todo)}] {plan.experiment.name} {plan.variant} seed {plan.seed}"
+        elif plan.recorded:  # by another process, since it was asked last
+            return True
         outcome = train_one(plan, device=device, data_dir=data_dir, deadline=deadline, label=label)
         if outcome is not None:
             write_record(plan, *outcome)
-        yield plan, outcome is not None
-        if outcome is None or (deadline is not None and time.monotonic() > deadline):
-            return
+    return outcome is not None
 
 
 def write_record(plan: Plan, metrics: dict, history: list, arrays: dict, origin: dict) -> None:

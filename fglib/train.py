@@ -5,6 +5,8 @@ on from its last checkpoint to the numbers it would have reached.
 """
 
 import math
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -56,6 +58,8 @@ def fit(
             f"train.batch_size must be at least 2 and train.epochs at least 1, got {settings.batch_size} and "
             f"{settings.epochs}"
         )
+    if settings.compile:
+        need_compiler()
     if device.type == "cpu":
         keep_freed_memory()
     else:
@@ -134,6 +138,16 @@ def fit(
     if checkpoint is not None:
         save_checkpoint(checkpoint, config, method, optimizer, progress)
     return progress, True
+
+
+def need_compiler() -> None:
+    """ConfigError where torch.compile would not find the C++ compiler that it calls; it says so late and at length."""
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name) is None:
+        raise ConfigError(
+            f"train.compile needs a C++ compiler and there is no '{name}' on the PATH; install one, name another in "
+            "CXX or pass --set train.compile=false"
+        )
 
 
 def memory_format(settings: TrainConfig) -> torch.memory_format:

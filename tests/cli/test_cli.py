@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fglib import cli, runs
+from fglib import cli, parallel, pending, runs
 from fglib.errors import FglibError
+from fglib.lock import alone
 from fglib.paths import BOOK
 
 COMMANDS = ("doctor", "data", "train", "run", "claims", "book")
@@ -101,19 +102,75 @@ def test_pending_trains_what_has_no_record_and_names_the_data_that_is_not_there(
 def test_a_run_that_fails_does_not_stop_the_others(fglib, tmp_path):
     started = []
 
-    def train_plans(wanted, **how):
-        started.append(wanted[0].name)
+    def train_plan(plan, **how):
+        started.append(plan.name)
         if len(started) == 1:
             raise FglibError("no weights")
-        yield wanted[0], True
+        return True
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("FGLIB_RESULTS", "FGLIB_DATA"):
             patch.setenv(name, str(tmp_path / name))
-        patch.setattr(runs, "train_plans", train_plans)
+        patch.setattr(parallel, "train_plan", train_plan)
         with pytest.raises(FglibError, match="1 of the runs failed"):
             cli.train(preset="smoke", all_pending=True)
     assert len(started) > 50
+
+
+GRID = """
+title: A tiny grid
+question: Does the machinery work?
+chapter: 00_quickstart
+common:
+  data: {name: nested_patches, coarse: big, fine: small, size: 16, options: {classes: 3, children: 2, images: 24}}
+  model: {backbone: small_resnet, width: 4, blocks: [1]}
+  measure: [accuracy]
+variants:
+  base: {method: {name: base}}
+  broken: {method: {name: base}, train: {amp: fp16}}
+  indi: {method: {name: base_indi}}
+presets:
+  paper: {hardware: one GPU, seeds: [0], train: {epochs: 3, batch_size: 12, lr: 0.05}}
+"""
+
+
+@pytest.fixture
+def grid(tmp_path, monkeypatch):
+    """A queue of one experiment, which is all there is; its plans."""
+    for name in ("results", "checkpoints"):
+        monkeypatch.setenv(f"FGLIB_{name.upper()}", str(tmp_path / name))
+    (tmp_path / "grid.yml").write_text(GRID)
+    (tmp_path / "queue.yml").write_text(f"- {{experiment: {tmp_path / 'grid.yml'}}}\n")
+    monkeypatch.setattr(pending, "QUEUE", tmp_path / "queue.yml")
+    monkeypatch.setattr(pending, "experiment_files", list)
+    return runs.plans(str(tmp_path / "grid.yml"), "paper")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_pending_paper_runs_stop_in_time_go_on_and_finish_whatever_fails(grid, capsys, jobs):
+    base, broken, indi = grid
+    everything = {"preset": "paper", "device": "cpu", "all_pending": True}
+    cli.train(**everything, max_minutes=0.0)
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == f"grid/{base.name}: out of time, checkpointed: run the same command to go on"
+    assert said.out.count("missing   grid/") == 3 and base.checkpoint.is_file() and not indi.checkpoint.exists()
+    with pytest.raises(FglibError, match="1 of the runs failed"):
+        cli.train(**everything, jobs=jobs)
+    said = capsys.readouterr()
+    assert f"grid/{base.name}: recorded" in said.err and f"grid/{indi.name}: recorded" in said.err
+    assert f"grid/{broken.name}: unknown train.amp 'fp16'" in said.err
+    assert said.out.startswith(f"recorded  grid/{base.name}  coarse_top1") and "missing   grid/broken" in said.out
+    assert [len(p.load().history) for p in (base, indi)] == [3, 3]
+
+
+def test_a_run_that_another_shell_trains_is_left_to_it(grid, tmp_path, capsys):
+    base, _, indi = grid
+    with alone(base.checkpoint) as free:
+        assert free
+        cli.train(str(tmp_path / "grid.yml"), preset="paper", variants="base,indi", device="cpu")
+    said = capsys.readouterr()
+    assert f"{base.name}: another process trains grid/{base.name}; left to that one" in said.err
+    assert f"{indi.name}: recorded" in said.err and not base.checkpoint.exists()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +214,7 @@ def test_mistakes_end_in_one_sentence(fglib, arguments, code, message):
 def test_an_unknown_command_or_option_is_a_usage_error(fglib):
     assert fglib("trian")[0] == 2
     assert fglib("train", "digits", "--epochs", "3")[0] == 2
+    assert fglib("train", "digits", "--jobs", "0")[0] == 2
 
 
 def test_ctrl_c_ends_in_one_sentence_and_keeps_what_is_recorded(fglib, tmp_path):
@@ -174,6 +232,31 @@ def test_ctrl_c_ends_in_one_sentence_and_keeps_what_is_recorded(fglib, tmp_path)
     assert "Traceback" not in err
     records = [p.parent.name for p in (tmp_path / "results").rglob("run.json")]
     assert len(records) == 1 and records[0].startswith("base.smoke")
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGKILL"])
+def test_runs_side_by_side_end_with_the_command(fglib, tmp_path, how):
+    (tmp_path / "grid.yml").write_text(GRID)
+    command = [sys.executable, "-m", "fglib", "train", str(tmp_path / "grid.yml"), "--preset", "paper", "--jobs", "2"]
+    command += ["--set", "train.epochs=100000", "--variants", "base,indi", "--device", "cpu"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=fglib.env, start_new_session=True)
+    said, training = "", set()
+    while len(training) < 2:
+        line = process.stderr.readline()
+        said += line
+        training |= {word for word in ("base", "indi") if f"grid {word} seed 0: 0%" in line}
+        assert line, said
+    if how == "Ctrl-C":  # a terminal sends it to all of its processes
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(getattr(signal, how))
+    said += process.communicate(timeout=60)[1]  # all have closed their side: none is left
+    assert "Traceback" not in said
+    if how == "SIGKILL":
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 1
+        assert said.splitlines()[-1].startswith(f"fglib: stopped by {how}; everything recorded so far is kept")
 
 
 def test_run_executes_a_chapter_through_papermill(fglib, tmp_path):

@@ -1,0 +1,153 @@
+"""Many runs: one after another in this process, or several at a time that share a device, each in its own process."""
+
+import io
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+
+from fglib.errors import FglibError
+from fglib.runs import Plan, train_plan
+
+SPAWN = multiprocessing.get_context("spawn")  # a fork would share the parent's CUDA, which cannot be
+# tqdm's defaults, for runs that share a screen: no bar, and a line only so often (seconds)
+LINES = {
+    "TQDM_MININTERVAL": "30",
+    "TQDM_MAXINTERVAL": "30",
+    "TQDM_BAR_FORMAT": "{desc}: {percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+}
+
+
+def train_all(
+    wanted: Sequence[Plan],
+    jobs: int = 1,
+    *,
+    refresh: bool = False,
+    deadline: float | None = None,
+    **where: str | None,
+) -> Iterator[tuple[Plan, bool | FglibError]]:
+    """Train every plan without a record (all of them with `refresh`), in order, `jobs` at a time.
+
+    Yields (plan, outcome) as each ends: True for recorded, False for out of time and checkpointed, or its error,
+    after which the others go on. `deadline` is a time of `time.monotonic()`; after it none is started. `where` is
+    handed to `train_plan`: device and data_dir.
+    """
+    plans = [plan for plan in wanted if refresh or not plan.recorded]
+    todo = [
+        (plan, f"[{i}/{len(plans)}] {plan.experiment.name} {plan.variant} seed {plan.seed}")
+        for i, plan in enumerate(plans, start=1)
+    ]
+    how = {"refresh": refresh, "deadline": deadline, **where}
+    return _in_turn(todo, how) if jobs == 1 else _side_by_side(todo, jobs, how)
+
+
+def _in_turn(todo: list[tuple[Plan, str]], how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
+    for plan, label in todo:
+        outcome = _outcome(plan, label, how)
+        yield plan, outcome
+        if outcome is False or _past(how["deadline"]):
+            return
+
+
+def _side_by_side(todo: list[tuple[Plan, str]], jobs: int, how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
+    running: dict[Connection, tuple[multiprocessing.Process, Plan, set]] = {}
+    try:
+        while running or (todo and not _past(how["deadline"])):
+            if len(running) < jobs and not _past(how["deadline"]):
+                taken = set().union(*(writes for _, _, writes in running.values()))
+                # a run waits while another one trains what it starts from
+                free = next((item for item in todo if taken.isdisjoint(item[0].writes)), None)
+                if free is not None:
+                    todo.remove(free)
+                    connection, process = _start(*free, jobs, how)
+                    running[connection] = process, free[0], set(free[0].writes)
+                    continue
+            for connection in wait(list(running)):
+                process, plan, _ = running.pop(connection)
+                yield plan, _result(connection, process)
+    finally:  # nothing runs any more, unless this was stopped
+        for process, _, _ in running.values():
+            process.terminate()
+        for process, _, _ in running.values():
+            process.join()
+
+
+def _start(plan: Plan, label: str, jobs: int, how: dict) -> tuple[Connection, multiprocessing.Process]:
+    here, there = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=_work, args=(there, plan, label, jobs, how))
+    # Ctrl-C reaches every process of a terminal: the children inherit that it is ignored and are ended by this one
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    there.close()
+    return here, process
+
+
+def _result(connection: Connection, process: multiprocessing.Process) -> bool | FglibError:
+    try:
+        outcome = connection.recv()
+    except EOFError:
+        outcome = None
+    process.join()
+    if outcome is None:
+        return FglibError(
+            f"its process ended with code {process.exitcode}; the reason, if it gave one, is printed above; out of "
+            "memory is one, and fewer --jobs need less"
+        )
+    return outcome
+
+
+def _work(there: Connection, plan: Plan, label: str, jobs: int, how: dict) -> None:
+    """What a process of its own does: one run, stopped by SIGTERM as by Ctrl-C, and with its parent."""
+    with suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, interrupt)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        os.environ.update(LINES)
+        sys.stderr = _Lines(sys.stderr)
+        import torch
+
+        torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+        there.send(_outcome(plan, label, how))
+
+
+def _outcome(plan: Plan, label: str, how: dict) -> bool | FglibError:
+    try:
+        return train_plan(plan, label=label, **how)
+    except FglibError as e:
+        return e
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def interrupt(number: int, frame: object) -> None:
+    """A signal handler: stop as by Ctrl-C."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _past(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() > deadline
+
+
+class _Lines(io.TextIOBase):
+    """A stream on which what a progress bar rewrites in place becomes lines."""
+
+    def __init__(self, stream: io.TextIOBase) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        for line in re.split(r"[\r\n]+", text):
+            if line.strip():
+                self.stream.write(f"{line.rstrip()}\n")
+        self.stream.flush()
+        return len(text)
