@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fglib.retrieval.similarity import over_rows, rank
 
+_TOGETHER = 16  # queries that a thread sorts at a time: threads get in each other's way between one call and the next
 _FEW = 32  # ties that are counted one by one; above, the whole query is ranked
 
 
@@ -22,23 +23,29 @@ def score_by_counting(
     similarity: (q, n), minus infinity where `exclude` (q,) leaves an item out. members: the ascending rows of the items
     of each label.
     """
-    first = torch.full((len(similarity),), torch.inf, dtype=torch.float64)
-    precision = torch.full_like(first, torch.nan)
-    labels, left_out, nothing = query_labels.tolist(), exclude.tolist(), np.empty(0, dtype=np.int64)
+    first = np.full(len(similarity), np.inf)
+    precision = np.full(len(similarity), np.nan)
+    table, labels, left_out = similarity.numpy(), query_labels.tolist(), exclude.tolist()
+    nothing = np.empty(0, dtype=np.int64)
 
     def score(rows: range) -> None:
-        for i in rows:
-            relevant = members.get(labels[i], nothing)
-            if left_out[i] >= 0:
-                relevant = relevant[relevant != left_out[i]]
-            if len(relevant):
-                ranks = _ranks(similarity[i], relevant)
-                first[i] = int(ranks[0])
-                terms = np.arange(1, len(ranks) + 1) / ranks
-                precision[i] = terms.cumsum()[-1] / len(ranks)  # in order, as for a ranking that is given: equal bits
+        for start in range(rows.start, rows.stop, _TOGETHER):
+            some = range(start, min(start + _TOGETHER, rows.stop))
+            ascending = np.sort(table[some.start : some.stop], axis=1)
+            for i in some:
+                relevant = members.get(labels[i], nothing)
+                if left_out[i] >= 0:
+                    relevant = relevant[relevant != left_out[i]]
+                if len(relevant):
+                    ranks = _ranks(table[i], ascending[i - start], relevant)
+                    terms = np.arange(1, len(ranks) + 1) / ranks
+                    first[i] = ranks[0]
+                    precision[i] = terms.cumsum()[-1] / len(
+                        ranks
+                    )  # in order, as for a ranking that is given: equal bits
 
-    over_rows(score, len(similarity))
-    return first, precision
+    over_rows(score, len(table))
+    return torch.from_numpy(first), torch.from_numpy(precision)
 
 
 def members_of(labels: Tensor) -> dict[int, np.ndarray]:
@@ -49,19 +56,17 @@ def members_of(labels: Tensor) -> dict[int, np.ndarray]:
     return dict(zip(present.tolist(), parts))
 
 
-def _ranks(similarity: Tensor, columns: np.ndarray) -> np.ndarray:
-    """Ascending ranks, from 1, of some columns of a row (n,) in its order by `rank`."""
-    row = similarity.numpy()
+def _ranks(row: np.ndarray, ascending: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Ascending ranks, from 1, of some columns of a row (n,) in its order by `rank`; `ascending` is the row sorted."""
     values = row[columns]
     order = values.argsort()
     values, columns = values[order], columns[order]
-    ascending = np.sort(row)
     above = ascending.searchsorted(values, "right")  # at above - 1 stands the value itself
     ranks = len(row) + 1 - above
     tied = (ascending[above - 2] == values).nonzero()[0]  # of a single item -2 is the item itself: no harm
     if len(tied) > _FEW:
         place = np.empty(len(row), dtype=np.int64)
-        place[rank(similarity[None].clone())[0].numpy()] = np.arange(1, len(row) + 1)
+        place[rank(torch.from_numpy(row[None].copy()))[0].numpy()] = np.arange(1, len(row) + 1)
         ranks = place[columns]
     else:
         for i in tied:
