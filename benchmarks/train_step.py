@@ -5,7 +5,8 @@ optimizer, after_step; medians over the steps after the first few. The floor is 
 counted by torch, at the rate of a large matrix product that is measured in the same run. The common recipe trains the
 same network and loss from PIL images, which workers of a DataLoader transform one by one with torchvision, in float32,
 contiguous, not compiled, with the optimizer's and the allocator's defaults; it comes first, since `fit` changes the
-latter for the whole process. Images per second are counted over as many steps.
+latter for the whole process. Images per second are counted over as many steps. A profile of more steps says which
+operations the time goes to.
 
 Without --experiment, four trainings of the cpu preset; on a GPU:
 
@@ -27,6 +28,7 @@ from measure import begin, options
 from record import report
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms as T
@@ -67,7 +69,7 @@ def main() -> None:
     device = pick_device(args.device)
     gpu = device.type == "cuda"
     workers = args.workers or (8 if gpu else 2)
-    seconds, ratios, targets, measured, notes = {}, {}, {}, {}, []
+    seconds, ratios, targets, measured, profiles, notes = {}, {}, {}, {}, {}, []
     chosen = [(args.experiment, args.variant)] if args.experiment else TRAININGS
     configs = {f"{name} {variant}": plans(name, args.preset, variants=[variant])[0].config for name, variant in chosen}
     by_recipe = {
@@ -80,6 +82,7 @@ def main() -> None:
         if not real:
             notes.append(f"There were no images of {config.data.name}: timed on random ones of the same shape.")
         parts, ours = timed_fit(config, data, device, args.steps)
+        profiles[name] = shares(config, data, device, args.steps)
         floor = flops(config, data, device) / multiply_rate(device, AMP[config.train.amp])
         seconds |= {f"{name}, {part}": value for part, value in parts.items()}
         seconds |= {f"{name}, step": ours, f"{name}, common recipe": common, f"{name}, floor": floor}
@@ -102,6 +105,7 @@ def main() -> None:
         measured=measured,
         targets=targets,
         notes=dict.fromkeys(notes),
+        profile=profiles,
         device=torch.cuda.get_device_name(device) if gpu else None,
     )
 
@@ -180,6 +184,18 @@ def timed_fit(config: RunConfig, data: DataSet, device: torch.device, steps: int
         else:
             raise SystemExit(f"the training ended before {wanted} steps; ask for fewer with --steps")
     return clock.seconds("after_step", steps)
+
+
+def shares(config: RunConfig, data: DataSet, device: torch.device, steps: int, most: int = 8) -> dict[str, float]:
+    """Parts of the time that the largest operations take in `fit`, without what they call; the rest is "other"."""
+    gpu = device.type == "cuda"
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
+    with profile(activities=kinds, acc_events=True) as profiled:
+        timed_fit(config, data, device, steps)
+    times = {e.key: e.self_device_time_total if gpu else e.self_cpu_time_total for e in profiled.key_averages()}
+    largest = sorted(times, key=times.get, reverse=True)[:most]
+    found = {name: times[name] / sum(times.values()) for name in largest}
+    return found | {"other": 1 - sum(found.values())}
 
 
 @contextmanager
