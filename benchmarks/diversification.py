@@ -44,6 +44,7 @@ def main() -> None:
         ratios={f"{piece} / pooling": (piece, "average pooling") for piece in seconds if piece != "average pooling"},
         work={"batch": args.batch, "classes": args.classes, "side": args.side, "patch_size": args.patch_size},
         out=args.out,
+        targets={"block / pooling": "<= 4"},
         notes=("Block and recipe draw at random in their own order, so their results are not compared.",),
         growth=growth("the batch", pieces, args.repeats),
     )

@@ -48,6 +48,7 @@ def main() -> None:
         },
         work={"batch": args.batch, "classes": args.classes, "k": args.k},
         out=args.out,
+        targets={"gradient boosting / cross entropy": "<= 1.5"},
         agreement={
             f"{what} of the usual recipe": (one, other, 1e-5)
             for what, one, other in zip(("loss", "gradient"), ours, usual)
