@@ -262,6 +262,8 @@ def test_the_complete_pipeline_runs_without_waiting_for_the_device(monkeypatch):
         raise AssertionError("tensors that are made of Python's numbers are made on the processor")
 
     augment = Augment(EVERYTHING, (16, 16))
+    with torch.device("meta"):  # torch remembers which functions make tensors, the first time: the real ones
+        assert torch.tensor(0.0).is_meta
     for name in ("tensor", "as_tensor", "from_numpy"):
         monkeypatch.setattr(torch, name, refuse)
     with torch.device("meta"), NoWaiting():  # what names no device is made on one that is not the images'
