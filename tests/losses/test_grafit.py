@@ -327,9 +327,9 @@ class Tables(TorchDispatchMode):
         return out
 
 
+# all at once there is a table of booleans beside it, and one of either kind of score
+@pytest.mark.parametrize("way", ["class by class"], indirect=True)
 def test_one_table_of_all_similarities_is_made(way):
-    if way == "all at once":
-        return  # a table of booleans and one of either kind of score beside it
     draw = torch.Generator().manual_seed(0)
     b, n = 64, 512
     embeddings, memory = torch.randn(b, 3, generator=draw, requires_grad=True), torch.randn(n, 3, generator=draw)
