@@ -71,14 +71,7 @@ def fit(
     coarse = train.labels(config.data.coarse).to(device)
     fine = train.labels(config.data.fine).to(device) if config.use_fine else None
     augment = Augment(config.augment, train.image_size)
-    optimizer = torch.optim.SGD(
-        method.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
-    )
+    optimizer = make_optimizer(method, settings, device)
     torch.manual_seed(config.seed)  # the draws of the augmentation
     progress = Progress()
     if checkpoint is not None and checkpoint.is_file():
@@ -108,14 +101,7 @@ def fit(
                 done = progress.step / (steps * settings.epochs)
                 batch = Batch(augment(pixels), coarse[index], index, fine_labels, done)
                 rate = learning_rate(settings, progress.step / steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                with torch.autocast(device.type, AMP[settings.amp], enabled=settings.amp != "off"):
-                    parts = method.loss(batch)
-                optimizer.zero_grad(set_to_none=True)
-                parts["total"].backward()
-                optimizer.step()
-                method.after_step(batch)
+                parts = training_step(method, optimizer, batch, rate, AMP[settings.amp])
 
                 progress.step += 1
                 losses.add(parts)
@@ -138,6 +124,36 @@ def fit(
     if checkpoint is not None:
         save_checkpoint(checkpoint, config, method, optimizer, progress)
     return progress, True
+
+
+def make_optimizer(method: Method, settings: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Stochastic gradient descent over all parameters of a method, which lie on `device`."""
+    return torch.optim.SGD(
+        method.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+
+
+def training_step(
+    method: Method, optimizer: torch.optim.Optimizer, batch: Batch, rate: float, amp: torch.dtype | None
+) -> dict[str, Tensor]:
+    """One step at a learning rate: loss, gradient, optimizer, then the method's own state. Returns the named losses.
+
+    amp: the type that matrix products of the forward pass take under autocast, None for float32 throughout.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    with torch.autocast(batch.views.device.type, amp, enabled=amp is not None):
+        parts = method.loss(batch)
+    optimizer.zero_grad(set_to_none=True)
+    parts["total"].backward()
+    optimizer.step()
+    method.after_step(batch)
+    return parts
 
 
 def need_compiler() -> None:
