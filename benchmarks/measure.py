@@ -2,9 +2,7 @@
 
 import argparse
 import math
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +13,7 @@ from pathlib import Path
 import torch
 
 from fglib.allocator import keep_freed_memory
+from fglib.provenance import peak_memory
 
 Pieces = dict[str, Callable[[], object]]
 SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -85,14 +84,6 @@ def _peaks(make: Callable[..., Callable], small: tuple, full: tuple, threads: in
     run = make(*full)
     with suppress(OSError):  # where the kernel can, the peak starts anew from what is held now
         Path("/proc/self/clear_refs").write_text("5")
-    before = peak()
+    before = peak_memory()
     run()
-    return before, peak()
-
-
-def peak() -> int:
-    """Peak bytes of this process so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # the other counter of Linux starts from the peak of the process that started this one
-        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return before, peak_memory()

@@ -1,7 +1,9 @@
-"""Where a number comes from: date, revision, versions and processor."""
+"""Where a number comes from: date, revision, versions, processor and memory."""
 
+import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from fglib.paths import ROOT
 
 PACKAGES = ("fglib", "torch", "torchvision", "numpy", "scikit-learn")
+CPUINFO, STATUS = Path("/proc/cpuinfo"), Path("/proc/self/status")  # Linux has them
 
 
 def provenance() -> dict:
@@ -22,7 +25,9 @@ def provenance() -> dict:
 
 
 def revision() -> str | None:
-    """Short git revision, marked when the tree has changes; None outside a checkout."""
+    """$FGLIB_REVISION, or the short git revision, marked when the package has changes; None outside a checkout."""
+    if named := os.environ.get("FGLIB_REVISION"):
+        return named
     git = ["git", "-C", str(ROOT)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
@@ -34,12 +39,26 @@ def revision() -> str | None:
 
 def processor() -> str:
     """Model name of the central processor."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
+    if CPUINFO.is_file():
+        for line in CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def peak_memory() -> int:
+    """Peak memory of this process so far, in bytes."""
+    if STATUS.is_file() and "VmHWM:" in (status := STATUS.read_text()):
+        # Linux starts the other counter at the peak of the parent process
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # kilobytes everywhere else
 
 
 def _version(package: str) -> str | None:

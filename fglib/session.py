@@ -1,6 +1,5 @@
 """One run from configuration to numbers: data, method, training, measures."""
 
-import resource
 from functools import lru_cache, partial
 
 import torch
@@ -14,6 +13,7 @@ from fglib.errors import FglibError
 from fglib.measure import Trained, errors, measure
 from fglib.methods import Method, Task, build_method
 from fglib.models import Trunk
+from fglib.provenance import peak_memory
 from fglib.runs import Plan, start_of
 from fglib.train import fit, memory_format
 
@@ -130,4 +130,4 @@ def _peak_memory(device: torch.device) -> int:
     """Peak bytes: of the allocator on CUDA, of the whole process on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory()

@@ -1,9 +1,11 @@
 """The right to write a checkpoint: one process has it, and a dead one never."""
 
+import errno
 import signal
 import subprocess
 import sys
 
+import filelock
 import pytest
 
 from fglib.errors import FglibError
@@ -45,3 +47,34 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(FglibError, match=r"cannot write .*file.*FGLIB_CHECKPOINTS"), alone(tmp_path / "file" / "run"):
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_stops_no_training(tmp_path, monkeypatch, code):
+    def lock(fd):
+        raise OSError(code, "no locks here")
+
+    monkeypatch.setattr("filelock._unix.lock_fd_nonblocking", lock)
+    with alone(tmp_path / "run") as free, alone(tmp_path / "run") as again:
+        assert free and again
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_lock_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch, code):
+    def acquire(self, **how):
+        raise OSError(code, "the reason")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    path = tmp_path / "run"
+    with pytest.raises(FglibError, match=r"cannot write .*\.run\.lock: the reason; choose another"), alone(path):
+        pass
+
+
+def test_no_module_of_one_system_alone_is_imported():
+    """`fcntl` and `resource` are missing on Windows; here they are made to be."""
+    script = """
+import sys
+sys.modules |= {"fcntl": None, "resource": None}
+import fglib.cli, fglib.lock, fglib.parallel, fglib.session
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
