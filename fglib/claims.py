@@ -10,10 +10,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from fglib.config import build
-from fglib.errors import ConfigError, FglibError, unknown
+from fglib.documents import read_text, read_yaml
+from fglib.errors import FglibError, unknown
 from fglib.evidence import MIN_SEEDS, Evidence, Finding, examine
 from fglib.paths import BOOK, ROOT, write_atomically
 from fglib.rules import Measured
@@ -71,10 +70,7 @@ class Verdict:
 
 def load_claims(path: Path = CLAIMS) -> list[Claim]:
     """All claims in the file's order; ConfigError names the claim and the key that is wrong."""
-    try:
-        papers = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as e:
-        raise ConfigError(f"the claims {path} cannot be read: {' '.join(str(e).split())}") from e
+    papers = read_yaml(path, "claims file", number_keys=True)  # numbers: as in the paper's values by a factor
     claims = []
     for paper, entries in papers.items():
         if paper not in PAPERS:
@@ -160,7 +156,7 @@ def readme_block(verdicts: list[Verdict]) -> str:
 
 def update_readme(path: Path = README) -> str:
     """Write the results table between its markers in the README; returns a sentence on what was done."""
-    text = path.read_text() if path.is_file() else ""
+    text = read_text(path, error=FglibError)
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

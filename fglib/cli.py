@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
-from fglib.errors import ConfigError, FglibError, unknown
+from fglib.errors import ConfigError, FglibError, shortened, unknown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -293,12 +292,14 @@ def _integers(text: str) -> list[int]:
 
 def _assignments(items: list[str]) -> dict:
     """name=value pairs, values read as YAML."""
+    from fglib.documents import parse_yaml
+
     out = {}
     for item in items:
         name, sep, value = item.partition("=")
         if not sep:
             raise ConfigError(f"'{item}' is not of the form name=value")
-        out[name] = yaml.safe_load(value)
+        out[name] = parse_yaml(value, f"the value in {shortened(item)}")
     return out
 
 

@@ -1,11 +1,47 @@
 """Errors a user can mend: one sentence that names the thing, where it was looked for and what to do."""
 
+import re
+import reprlib
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories: controls, formats, surrogates, line separators
+JOINERS = "\u200c\u200d"  # formats that Persian, Indian scripts and emoji need inside a word
+
+
+def printable(text: object) -> str:
+    """`text` with control characters as visible escapes: line breaks, ESC, C1, bidirectional overrides and the like.
+
+    A message may hold the name of any file. Escaped, it can neither forge a line nor move the cursor.
+
+    >>> printable("a\\nfglib: all is well")
+    'a\\\\nfglib: all is well'
+    """
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in INVISIBLE and c not in JOINERS else c
+        for c in str(text)
+    )
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """`repr(value)` for a message: at most `most` characters, without memory addresses."""
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", _REPR.repr(value))
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+_REPR = reprlib.Repr()  # cuts while it goes through a value: the whole text of a nested one may be huge
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
+
 
 class FglibError(Exception):
-    """Base of all errors that the command line prints as one sentence, with exit code 1."""
+    """Base of all errors that the command line prints as one sentence, with exit code 1.
+
+    The message is made `printable`.
+    """
+
+    def __init__(self, message: object) -> None:
+        super().__init__(printable(message))
 
 
 class ConfigError(FglibError, ValueError):
@@ -36,7 +72,7 @@ def unknown(kind: str, name: object, valid: Iterable[str], where: str = "") -> C
     fglib.errors.ConfigError: unknown preset 'papre'; did you mean 'paper'? Valid: cpu, paper, smoke
     """
     valid = sorted(str(v) for v in valid)
-    near = get_close_matches(str(name), valid, n=1, cutoff=0.5)
+    near = get_close_matches(str(name)[:100], valid, n=1, cutoff=0.5)
     place = f" in {where}" if where else ""
     hint = f"; did you mean '{near[0]}'?" if near else "."
-    return ConfigError(f"unknown {kind} '{name}'{place}{hint} Valid: {', '.join(valid) or 'none'}")
+    return ConfigError(f"unknown {kind} {shortened(str(name))}{place}{hint} Valid: {', '.join(valid) or 'none'}")

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
 from fglib.config import RunConfig, build
+from fglib.documents import read_yaml
 from fglib.errors import ConfigError, unknown
 
 PRESETS = ("smoke", "cpu", "paper")
@@ -79,10 +78,7 @@ def load_experiment(path: Path) -> Experiment:
 
 @lru_cache(maxsize=64)  # the ledger asks for the same files hundreds of times
 def _load(path: Path, changed: int) -> Experiment:
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as e:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
+    raw = read_yaml(path, "experiment file")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must be a mapping: title, question, chapter, common, variants, presets")
     if not isinstance(raw.get("presets"), dict):

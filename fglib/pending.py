@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import yaml
-
 from fglib.data.sources import status
+from fglib.documents import read_yaml
 from fglib.experiments import load_experiment
 from fglib.paths import BOOK, experiment_files, experiment_path
 from fglib.runs import Plan, plans
@@ -15,7 +14,7 @@ QUEUE = BOOK / "queue.yml"
 def pending(preset: str, queue: Path | None = None) -> list[Plan]:
     """Runs of a preset without a record, in the order of the queue, each once."""
     found: dict[Path, Plan] = {}
-    first = yaml.safe_load((queue or QUEUE).read_text())
+    first = read_yaml(queue or QUEUE, "queue")
     for entry in [*first, *({"experiment": path.stem} for path in experiment_files())]:
         experiment = load_experiment(experiment_path(entry["experiment"]))
         if preset in experiment.presets:
