@@ -1,6 +1,7 @@
 """Where things lie: everything is found from the package, never from the working directory."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,19 +53,41 @@ def chapter_path(name: str) -> Path:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary name beside `path`, then rename: a crash leaves the old file or none.
+    """Write a temporary file beside `path`, then rename it: even a power failure leaves the old file or the new one.
 
-    Raises FglibError with one sentence when the disk is full or the folder may not be written.
+    Removes the temporary files that killed processes left of this one. Raises FglibError with one sentence when the
+    disk is full or the folder may not be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
+        _remove_leftovers(path)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as e:
-        with suppress(OSError):
-            temporary.unlink()
         raise FglibError(
             f"cannot write {path}: {e.strerror or e}; free space or choose another folder "
             "(FGLIB_RESULTS, FGLIB_CHECKPOINTS); nothing recorded before is lost"
         ) from e
+    finally:  # there is none any more, unless the writing was cut short
+        with suppress(OSError):
+            temporary.unlink()
+    with suppress(OSError):  # the name itself, where the system can open a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` whose process is gone."""
+    for other in path.parent.iterdir():
+        if found := re.fullmatch(rf"\.{re.escape(path.name)}\.(\d{{1,9}})\.tmp", other.name):
+            import psutil
+
+            if not psutil.pid_exists(int(found[1])):
+                other.unlink(missing_ok=True)

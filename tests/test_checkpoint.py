@@ -2,7 +2,7 @@
 
 import dataclasses
 import errno
-from pathlib import Path
+import os
 
 import pytest
 from tiny import ready
@@ -39,10 +39,10 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_old_checkpoint(checkpoint, mo
     path, _, config = checkpoint
     before = path.read_bytes()
 
-    def full(self, data):
+    def full(fd):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     method, train, longer = ready(epochs=1)
     with pytest.raises(FglibError, match="No space left on device; free space"):
         fit(method, train, longer, checkpoint=path)

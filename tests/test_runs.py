@@ -128,14 +128,14 @@ def test_damaged_arrays_are_named(tiny):
 def test_a_crash_between_the_two_files_leaves_the_old_record(tiny, monkeypatch):
     (run,) = runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"]).runs
     before = (run.plan.folder / "run.json").read_bytes()
-    write = Path.write_bytes
+    replace = Path.replace
 
-    def full(self, data):
+    def full(self, target):
         if "run.json" in self.name:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(self, data)
+        return replace(self, target)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(FglibError, match="No space left on device"):
         runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"], refresh=True)
     assert (run.plan.folder / "run.json").read_bytes() == before
