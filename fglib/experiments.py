@@ -37,9 +37,13 @@ class Experiment:
     common: dict
     variants: dict
     presets: dict
+    file: Path | None = None  # where it was read from
 
     def resolve(self, variant: str, preset: str, seed: int = 0, overrides: dict | None = None) -> RunConfig:
-        """The configuration of one run: common, then the preset, then the variant, then `overrides`."""
+        """The configuration of one run: common, then the preset, then the variant, then `overrides`.
+
+        A relative path of data means the folder of the experiment's file, one in `overrides` the working directory.
+        """
         where = f"experiment {self.name}"
         if variant not in self.variants:
             raise unknown("variant", variant, self.variants, where)
@@ -49,8 +53,9 @@ class Experiment:
             if f.name not in ("hardware", "seeds") and getattr(self.preset(preset), f.name)
         }
         merged: dict = {}
-        for layer in (self.common, chosen, self.variants[variant], overrides or {}):
-            merged = merge(merged, layer)
+        for layer in (self.common, chosen, self.variants[variant]):
+            merged = merge(merged, _placed(layer, self.file.parent if self.file else Path.cwd()))
+        merged = merge(merged, _placed(overrides or {}, Path.cwd()))
         return build(RunConfig, {**merged, "seed": seed}, f"{where} ({variant}, {preset})")
 
     def preset(self, name: str) -> Preset:
@@ -71,8 +76,29 @@ def merge(base: dict, over: dict) -> dict:
     return out
 
 
+def _placed(layer: dict, folder: Path) -> dict:
+    """A layer of configuration in which relative paths, of images and of another experiment, are below `folder`."""
+    out = dict(layer)
+    for section, *keys in (("data", "options", "path"), ("start", "experiment")):
+        if isinstance(layer.get(section), dict):
+            out[section] = _placed_at(layer[section], keys, folder)
+    return out
+
+
+def _placed_at(section: dict, keys: list[str], folder: Path) -> dict:
+    key, *rest = keys
+    value = section.get(key)
+    if rest:
+        return {**section, key: _placed_at(value, rest, folder)} if isinstance(value, dict) else section
+    # an experiment of the book is named, not found by a path
+    if not isinstance(value, str) or (key == "experiment" and Path(value).suffix not in (".yml", ".yaml")):
+        return section
+    return {**section, key: str(folder / Path(value).expanduser())}
+
+
 def load_experiment(path: Path) -> Experiment:
     """Read an experiment file; every variant is resolved in every preset, so that a typo shows at once."""
+    path = path.absolute()
     return _load(path, path.stat().st_mtime_ns)
 
 
@@ -87,7 +113,7 @@ def _load(path: Path, changed: int) -> Experiment:
         if name not in PRESETS:
             raise unknown("preset", name, PRESETS, str(path))
     presets = {k: build(Preset, v, f"{path.name} preset {k}") for k, v in raw["presets"].items()}
-    experiment = build(Experiment, {**raw, "name": path.stem, "presets": presets}, path.name)
+    experiment = build(Experiment, {**raw, "name": path.stem, "presets": presets, "file": path}, path.name)
     for variant in experiment.variants:
         for preset in experiment.presets:
             experiment.resolve(variant, preset)

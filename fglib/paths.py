@@ -10,16 +10,30 @@ from fglib.errors import ConfigError, FglibError, unknown
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 EXPERIMENTS = BOOK / "experiments"
+TWEAKS = ROOT / "_build" / "tweaks"
 
 
-def results_dir() -> Path:
-    """Folder of run records: $FGLIB_RESULTS, or book/results."""
-    return Path(os.environ.get("FGLIB_RESULTS") or BOOK / "results")
+def results_dir(experiment: Path | None = None, tweak: bool = False) -> Path:
+    """Folder of run records: $FGLIB_RESULTS, else `results` beside the experiment's folder or file.
+
+    Those of the book's experiments, which stand for all where none is named, lie in book/results; with `tweak`, for
+    what a reader changes or repeats, in _build/tweaks/results.
+    """
+    return _place("FGLIB_RESULTS", "results", BOOK, experiment, tweak)
 
 
-def checkpoints_dir() -> Path:
-    """Folder of training checkpoints (weights, never committed): $FGLIB_CHECKPOINTS, or checkpoints."""
-    return Path(os.environ.get("FGLIB_CHECKPOINTS") or ROOT / "checkpoints")
+def checkpoints_dir(experiment: Path | None = None, tweak: bool = False) -> Path:
+    """Folder of training checkpoints (weights, never committed): $FGLIB_CHECKPOINTS, else as for records, with the
+    book's in `checkpoints`."""
+    return _place("FGLIB_CHECKPOINTS", "checkpoints", ROOT, experiment, tweak)
+
+
+def _place(variable: str, name: str, home: Path, experiment: Path | None, tweak: bool) -> Path:
+    if os.environ.get(variable):
+        return Path(os.environ[variable]).expanduser().absolute()
+    if experiment is not None and experiment.parent != EXPERIMENTS:
+        return experiment.parent / name
+    return (TWEAKS if tweak else home) / name
 
 
 def experiment_files() -> list[Path]:
@@ -29,7 +43,7 @@ def experiment_files() -> list[Path]:
 
 def experiment_path(name: str) -> Path:
     """The file of a named experiment, or a path to a YAML file of the user's own."""
-    given = Path(name)
+    given = Path(name).expanduser().absolute()
     if given.suffix in (".yml", ".yaml"):
         if not given.is_file():
             raise ConfigError(f"no experiment file at {given}; `fglib train --list` names those of the book")

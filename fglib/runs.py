@@ -5,25 +5,19 @@ A run is one training with one seed. Its folder `<results>/<experiment>/<variant
 Weights stay in the checkpoint folder and are never committed.
 """
 
-import io
-import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from fglib.config import RunConfig
-from fglib.errors import ConfigError, FglibError, RecordError, unknown
+from fglib.errors import ConfigError, FglibError, unknown
 from fglib.experiments import Experiment, load_experiment
-from fglib.paths import checkpoints_dir, experiment_path, results_dir, write_atomically
-from fglib.provenance import provenance
-
-MAX_ARRAY_BYTES = 1_000_000
+from fglib.fingerprints import code_fingerprint
+from fglib.paths import checkpoints_dir, experiment_path, results_dir
+from fglib.records import Run, read_record, write_record
 
 
 class BusyError(FglibError):
@@ -39,6 +33,7 @@ class Plan:
     preset: str
     seed: int
     config: RunConfig
+    tweak: bool = False  # what a reader changed or repeats: it lies apart from the book's records
 
     @property
     def name(self) -> str:
@@ -48,23 +43,25 @@ class Plan:
     @property
     def folder(self) -> Path:
         """Where the record is or would be."""
-        return results_dir() / self.experiment.name / self.name
+        return results_dir(self.experiment.file, self.tweak) / self.experiment.name / self.name
 
     @property
     def checkpoint(self) -> Path:
         """Where the weights are or would be."""
-        return checkpoints_dir() / self.experiment.name / f"{self.name}.safetensors"
+        place = checkpoints_dir(self.experiment.file, self.tweak)
+        return place / self.experiment.name / f"{self.name}.safetensors"
+
+    @property
+    def code(self) -> str:
+        """Fingerprint of the code that trains this run and those that it starts from."""
+        return code_fingerprint(*(plan.config.method.name for plan in (self, *self.starts)))
 
     @property
     def trained(self) -> bool:
         """Whether the checkpoint is there and is that of the last epoch."""
-        from safetensors import SafetensorError, safe_open
+        from fglib.checkpoint import finished_epochs
 
-        try:
-            with safe_open(self.checkpoint, framework="np") as f:
-                return len(json.loads(f.metadata()["progress"])["history"]) == self.config.train.epochs
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-            return False
+        return finished_epochs(self.checkpoint) == self.config.train.epochs
 
     @property
     def starts(self) -> list["Plan"]:
@@ -86,39 +83,9 @@ class Plan:
             return False
         return set(self.config.measure) <= set(self.load().measured)
 
-    def load(self) -> "Run":
+    def load(self) -> Run:
         """The record; RecordError when it is not readable."""
-        path = self.folder / "run.json"
-        try:
-            record = json.loads(path.read_text())
-            measured = tuple(record["config"]["measure"])
-            return Run(self, record["metrics"], record["history"], record["provenance"], measured)
-        except (ValueError, KeyError, TypeError) as e:
-            raise RecordError(
-                f"the record {path} is not a run record ({type(e).__name__}: {e}); restore it from version "
-                "control, or delete its folder and train again"
-            ) from e
-
-
-@dataclass(frozen=True)
-class Run:
-    """A recorded run."""
-
-    plan: Plan
-    metrics: dict[str, float]
-    history: list[dict]
-    provenance: dict
-    measured: tuple[str, ...]
-
-    @cached_property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Arrays for figures; RecordError when the file is missing or damaged."""
-        path = self.plan.folder / "arrays.npz"
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError, EOFError, BadZipFile) as e:
-            raise RecordError(f"the arrays {path} cannot be read ({e}); train again with refresh") from e
+        return read_record(self)
 
 
 @dataclass(frozen=True)
@@ -168,15 +135,20 @@ def plans(
     seeds: Sequence[int] | None = None,
     variants: Sequence[str] | None = None,
     overrides: dict | None = None,
+    tweak: bool = False,
 ) -> list[Plan]:
-    """The runs that an experiment names in a preset; seed by seed, so that a first answer comes early."""
+    """The runs that an experiment names in a preset; seed by seed, so that a first answer comes early.
+
+    tweak: keep what is recorded of them apart from the book's records, as is done with `overrides` in any case.
+    """
     if isinstance(experiment, str):
         experiment = load_experiment(experiment_path(experiment))
     for variant in variants or ():
         if variant not in experiment.variants:
             raise unknown("variant", variant, experiment.variants, f"experiment {experiment.name}")
+    tweaked = tweak or bool(overrides)
     return [
-        Plan(experiment, v, preset, s, _settle_start(experiment.resolve(v, preset, s, overrides), preset))
+        Plan(experiment, v, preset, s, _settle_start(experiment.resolve(v, preset, s, overrides), preset), tweaked)
         for s in (experiment.preset(preset).seeds if seeds is None else seeds)
         for v in (variants or experiment.variants)
     ]
@@ -233,13 +205,19 @@ def ensure(
     """Results of an experiment: loaded where recorded, trained where missing.
 
     Preset "recorded" only loads, and takes the best preset there is; any other trains what it lacks. `refresh`
-    trains again. `overrides` changes configuration keys, as in {"train": {"epochs": 5}}.
+    trains again. `overrides` changes configuration keys, as in {"train": {"epochs": 5}}. What either gives of an
+    experiment of the book is kept in _build/tweaks: the book's own records stay as they are. Raises RecordError for
+    a record whose images or labels have changed since.
     """
     if preset == "recorded":
         if refresh or overrides:
             raise ConfigError("preset 'recorded' trains nothing: choose smoke, cpu or paper to refresh or override")
         return recorded(experiment, variants)
-    wanted = plans(experiment, preset, seeds, variants, overrides)
+    from fglib.standing import refuse_other_data
+
+    wanted = plans(experiment, preset, seeds, variants, overrides, tweak=refresh)
+    if not refresh:
+        refuse_other_data([plan.load() for plan in wanted if plan.recorded], data_dir)
     for _ in train_plans(wanted, device=device, data_dir=data_dir, refresh=refresh):
         pass
     return _collect(wanted[0].experiment, preset, wanted)
@@ -295,31 +273,6 @@ def train_plan(
         if outcome is not None:
             write_record(plan, *outcome)
     return outcome is not None
-
-
-def write_record(plan: Plan, metrics: dict, history: list, arrays: dict, origin: dict) -> None:
-    """Write a record, arrays first: `run.json` is what makes a record count, and it comes last."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    if buffer.tell() > MAX_ARRAY_BYTES:
-        raise FglibError(
-            f"the arrays of {plan.name} take {buffer.tell():,} bytes, over the {MAX_ARRAY_BYTES:,} a record may "
-            "hold; let its measures keep fewer pictures"
-        )
-    record = {
-        "experiment": plan.experiment.name,
-        "variant": plan.variant,
-        "preset": plan.preset,
-        "seed": plan.seed,
-        "key": plan.config.key(),
-        "config": plan.config.to_dict(),
-        # JSON has no NaN: a metric that is not defined on this data is null
-        "metrics": {k: v if math.isfinite(v) else None for k, v in metrics.items()},
-        "history": history,
-        "provenance": provenance() | origin,
-    }
-    write_atomically(plan.folder / "arrays.npz", buffer.getvalue())
-    write_atomically(plan.folder / "run.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _collect(experiment: Experiment, preset: str, wanted: Sequence[Plan]) -> Results:

@@ -1,15 +1,18 @@
 """One run from configuration to numbers: data, method, training, measures."""
 
+import dataclasses
+import json
 from functools import lru_cache, partial
 
 import torch
 
 from fglib.checkpoint import Progress, load_checkpoint
 from fglib.config import DataConfig, RunConfig
+from fglib.data.fingerprint import data_fingerprint
 from fglib.data.hierarchy import ROOT
 from fglib.data.images import DataSet
 from fglib.data.sources import load
-from fglib.errors import FglibError
+from fglib.errors import FglibError, RecordError
 from fglib.measure import Trained, errors, measure
 from fglib.methods import Method, Task, build_method
 from fglib.models import Trunk
@@ -30,19 +33,34 @@ def pick_device(name: str) -> torch.device:
         raise FglibError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:0") from e
 
 
+def data_state(config: DataConfig, data_dir: str | None = None) -> str:
+    """The fingerprint of a configuration's data as it is now."""
+    return data_fingerprint(config.name, data_dir, config.size, **config.options)
+
+
 @lru_cache(maxsize=1)
-def _load(name: str, root: str | None, size: int | None, options: tuple) -> DataSet:
-    return load(name, root=root, size=size, **dict(options))
+def _load(config: str, data_dir: str | None, state: str) -> DataSet:
+    """The data of a configuration, given as JSON; read again when its state is another."""
+    config = json.loads(config)
+    return load(config["name"], root=data_dir, size=config["size"], **config["options"])
 
 
-def load_data(config: DataConfig, data_dir: str | None = None) -> DataSet:
-    """The data of a configuration, both levels checked; the last set is kept for the next run."""
-    options = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in config.options.items())
-    data = _load(config.name, data_dir, config.size, options)
+def load_data(config: DataConfig, data_dir: str | None = None, state: str | None = None) -> DataSet:
+    """The data of a configuration, both levels checked; the last set is kept for the next run.
+
+    state: its fingerprint, where the caller has just taken it.
+    """
+    state = data_state(config, data_dir) if state is None else state
+    data = _load(json.dumps(dataclasses.asdict(config)), data_dir, state)
     if config.coarse == ROOT and ROOT not in data.hierarchy.levels:
         data = data.with_root()
     data.hierarchy.check_pair(config.coarse, config.fine)
     return data
+
+
+def identity(plan: Plan, state: str) -> dict[str, str]:
+    """What a training of this plan belongs to: its configuration's key, the fingerprints of data and code."""
+    return {"key": plan.config.key(), "data": state, "code": plan.code}
 
 
 def start(config: RunConfig, data: DataSet, pretrained: Trunk | None = None) -> Method:
@@ -66,12 +84,16 @@ def train_one(
     data_dir: str | None = None,
     deadline: float | None = None,
     label: str = "",
-) -> tuple[dict, list, dict, dict] | None:
-    """Train (or go on with) one run and measure it: (metrics, history, arrays, origin), None if time ran out."""
+) -> tuple[dict, list, dict, dict, dict] | None:
+    """Train (or go on with) one run and measure it; None if time ran out.
+
+    Returns what `records.write_record` takes: metrics, history, arrays, origin and fingerprints.
+    """
     place = pick_device(device)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
-    outcome = _train(plan, place, data_dir, deadline, label)
+    state = data_state(plan.config.data, data_dir)
+    outcome = _train(plan, place, data_dir, state, deadline=deadline, label=label)
     if outcome is None:
         return None
     trained, progress = outcome
@@ -82,29 +104,54 @@ def train_one(
         "seconds": round(progress.seconds, 1),
         "peak_memory_mb": round(_peak_memory(place) / 2**20),
     }
-    return metrics, progress.history, arrays, origin
+    return metrics, progress.history, arrays, origin, {"data": state, "code": plan.code}
 
 
-def _train(
-    plan: Plan, device: torch.device, data_dir: str | None, deadline: float | None, label: str
-) -> tuple[Trained, Progress] | None:
-    """The trained method of a plan, after the one that it starts from; None if time ran out."""
+def first_epoch(plan: Plan, *, device: str = "auto", data_dir: str | None = None, label: str = "") -> dict[str, float]:
+    """The line of the history that the first epoch of a run gives now; nothing is recorded.
+
+    RecordError for a run that starts from another one whose weights are not here.
+    """
+    for first in plan.starts:
+        if not first.trained:
+            raise RecordError(f"it starts from {first.experiment.name}/{first.name}, whose weights are not here")
+    place = pick_device(device)
+    trained = _prepared(plan, place, data_dir, data_state(plan.config.data, data_dir), label="")
+    progress, _ = fit(
+        trained.method, training_view(plan.config, trained.data), plan.config, device=place, label=label, epochs=1
+    )
+    return progress.history[0]
+
+
+def _prepared(plan: Plan, device: torch.device, data_dir: str | None, state: str, **how) -> Trained | None:
+    """The untrained method of a plan with its data, after the one that it starts from; None if time ran out."""
     config, pretrained = plan.config, None
     if config.start is not None:
         first = start_of(config)
-        outcome = _train(first, device, data_dir, deadline, label and f"{label}, first {first.variant}")
+        outcome = _train(first, device, data_dir, data_state(first.config.data, data_dir), **how)
         if outcome is None:
             return None
         pretrained = outcome[0].method.trunk
-    data = load_data(config.data, data_dir)
-    method = start(config, data, pretrained)
-    trained = Trained(method, data, config, str(device))
+    data = load_data(config.data, data_dir, state)
+    return Trained(start(config, data, pretrained), data, config, str(device))
+
+
+def _train(
+    plan: Plan, device: torch.device, data_dir: str | None, state: str, *, label: str, deadline: float | None = None
+) -> tuple[Trained, Progress] | None:
+    """The trained method of a plan; None if time ran out."""
+    config = plan.config
+    first = label and config.start and f"{label}, first {config.start.variant}"
+    trained = _prepared(plan, device, data_dir, state, label=first or "", deadline=deadline)
+    if trained is None:
+        return None
     progress, finished = fit(
-        method,
-        training_view(config, data),
+        trained.method,
+        training_view(config, trained.data),
         config,
         device=device,
         checkpoint=plan.checkpoint,
+        identity=identity(plan, state),
         deadline=deadline,
         label=label,
         errors=partial(errors, trained) if config.train.errors_every else None,
@@ -119,9 +166,10 @@ def restore(plan: Plan, data_dir: str | None = None) -> Trained:
             f"no weights at {plan.checkpoint}: records come without weights; make them with "
             f"`fglib train {plan.experiment.name} --preset {plan.preset} --variants {plan.variant} --refresh`"
         )
-    data = load_data(plan.config.data, data_dir)
+    state = data_state(plan.config.data, data_dir)
+    data = load_data(plan.config.data, data_dir, state)
     method = start(plan.config, data)
-    load_checkpoint(plan.checkpoint, plan.config, method)
+    load_checkpoint(plan.checkpoint, identity(plan, state), method)
     method.to(memory_format=memory_format(plan.config.train))
     return Trained(method.eval(), data, plan.config)
 

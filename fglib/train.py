@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -38,19 +38,23 @@ def fit(
     *,
     device: str | torch.device = "cpu",
     checkpoint: Path | None = None,
+    identity: Mapping[str, str] | None = None,
     save_every: float = 60.0,
     deadline: float | None = None,
     label: str = "",
     errors: Callable[[], dict[str, float]] | None = None,
+    epochs: int | None = None,
 ) -> tuple[Progress, bool]:
     """Train `method` in place; returns (progress, finished).
 
     `checkpoint` is resumed from when it exists and written every `save_every` seconds, at the deadline and at the
-    end. `deadline` is a time of `time.monotonic()` at which training stops cleanly, unfinished. `label` names
-    the progress bar; an empty one shows none. `errors` gives numbers that join the history every `errors_every`
-    epochs; they feed nothing back. Raises TrainingError at the first loss that is not finite.
+    end; `identity` is what it belongs to, the configuration's key unless given. `deadline` is a time of
+    `time.monotonic()` at which training stops cleanly, unfinished; `epochs` stops it after so many. `label` names the
+    progress bar; an empty one shows none. `errors` gives numbers that join the history every `errors_every` epochs;
+    they feed nothing back. Raises TrainingError at the first loss that is not finite.
     """
     settings, device = config.train, torch.device(device)
+    identity = {"key": config.key()} if identity is None else identity
     if settings.amp not in AMP:
         raise unknown("train.amp", settings.amp, AMP)
     if settings.batch_size < 2 or settings.epochs < 1:
@@ -75,7 +79,7 @@ def fit(
     torch.manual_seed(config.seed)  # the draws of the augmentation
     progress = Progress()
     if checkpoint is not None and checkpoint.is_file():
-        progress = load_checkpoint(checkpoint, config, method, optimizer)
+        progress = load_checkpoint(checkpoint, identity, method, optimizer)
 
     over_images = partial(apply, method, images=train, device=device)
     if progress.step == 0:
@@ -95,6 +99,8 @@ def fit(
     )
     with bar:
         for epoch in range(progress.step // steps, settings.epochs):
+            if epoch == epochs:
+                return progress, False
             batches = epoch_batches(len(train), settings.batch_size, config.seed, epoch)
             for index, pixels in load_batches(train, batches[progress.step % steps :], device):
                 fine_labels = None if fine is None else fine[index]
@@ -116,13 +122,13 @@ def fit(
                 out_of_time = deadline is not None and now > deadline
                 if checkpoint is not None and (out_of_time or now - saved > save_every):
                     losses.flush()
-                    save_checkpoint(checkpoint, config, method, optimizer, progress)
+                    save_checkpoint(checkpoint, identity, method, optimizer, progress)
                     saved = now
                 if out_of_time and progress.step < steps * settings.epochs:
                     return progress, False
     method.after_training(over_images)
     if checkpoint is not None:
-        save_checkpoint(checkpoint, config, method, optimizer, progress)
+        save_checkpoint(checkpoint, identity, method, optimizer, progress)
     return progress, True
 
 

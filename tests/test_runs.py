@@ -10,6 +10,7 @@ import pytest
 from fglib import runs
 from fglib.errors import ConfigError, FglibError, RecordError
 from fglib.experiments import load_experiment
+from fglib.records import MAX_ARRAY_BYTES
 
 YAML = """
 title: A tiny grid
@@ -59,7 +60,7 @@ def test_a_record_says_where_it_comes_from(tiny):
         record["provenance"]
     )
     assert {"coarse_top1", "coarse_top5", "fine_r1", "fine_r8", "fine_map", "coarse_r1"} <= set(record["metrics"])
-    assert (run.plan.folder / "arrays.npz").stat().st_size < runs.MAX_ARRAY_BYTES
+    assert (run.plan.folder / "arrays.npz").stat().st_size < MAX_ARRAY_BYTES
 
 
 def test_recorded_prefers_paper_then_cpu_never_smoke_and_complete_before_partial(tiny):
@@ -114,7 +115,7 @@ def test_a_new_measure_is_taken_from_the_kept_weights_without_training(tiny, mon
 def test_a_record_that_is_not_json_is_named(tiny, text):
     (run,) = runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"]).runs
     (run.plan.folder / "run.json").write_text(text)
-    with pytest.raises(RecordError, match=r"run\.json is not a run record .*delete its folder"):
+    with pytest.raises(RecordError, match=r"run\.json (is not|holds).*delete its folder"):
         runs.recorded(tiny)
 
 
@@ -225,10 +226,17 @@ def test_the_terrain_preset_says_where_images_belong(terrain, tmp_path, write_im
             list(runs.train_plans(terrain(["plain"]), device="cpu"))
         return str(error.value)
 
-    assert message() == "there is no folder or zip archive terrain; check the path"
+    def here():
+        options = {"path": "terrain", "levels": ["class"]}  # a path of the caller's, so below the working directory
+        with pytest.raises(FglibError) as error:
+            list(runs.train_plans(terrain(["plain"], options=options), device="cpu"))
+        return str(error.value)
+
+    assert "data set 'folder' needs the option 'path'" in message()
+    assert f"there is no folder or zip archive {tmp_path}/terrain" in here()
     write_image(tmp_path / "terrain/train/sand/0.png")
     write_image(tmp_path / "terrain/train/grass/0.png")
-    assert "terrain has a folder train but no folder test; add test/<class>/..." in message()
+    assert "terrain has a folder train but no folder test; add test/<class>/..." in here()
     write_image(tmp_path / "terrain/test/grass/0.png")
     (tmp_path / "terrain/test/sand").mkdir()
-    assert "class folder terrain/test/sand holds no images" in message()
+    assert f"class folder {tmp_path}/terrain/test/sand holds no images" in here()

@@ -53,6 +53,12 @@ class Store:
             return (self.path / name).read_bytes()
         return _archive(self.path).read(name)
 
+    def size(self, name: str) -> int:
+        """The length of one file in bytes, without reading it."""
+        if self.path.is_dir():
+            return (self.path / name).stat().st_size
+        return _archive(self.path).getinfo(name).file_size
+
     def where(self, name: str) -> str:
         """The full name of a file, for messages and records."""
         return str(self.path / name)
@@ -106,6 +112,13 @@ class FileImages:
     def subset(self, index: Sequence[int]) -> "FileImages":
         """The images at `index`, in that order."""
         return replace(self, names=tuple(self.names[i] for i in index))
+
+    def sizes(self) -> list[int]:
+        """The length of each file in bytes; DataError for one that is gone."""
+        try:
+            return [self.store.size(name) for name in self.names]
+        except (OSError, KeyError) as error:
+            raise DataError(f"an image under {self.store.path} cannot be found any more ({error})") from error
 
     def decode(self) -> Tensor:
         """All images at once, uint8 (n,3,H,W); DataError for one that cannot be decoded."""

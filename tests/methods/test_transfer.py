@@ -241,7 +241,7 @@ def test_clusterfit_clusters_the_run_that_it_starts_from_and_keeps_its_clusters(
     kept = restore(clusters).method.cluster_of
     assert torch.equal(kept, again.cluster_of) and len(kept.unique()) > 1
     method = start(clusters.config, data)
-    load_checkpoint(clusters.checkpoint, clusters.config, method)
+    load_checkpoint(clusters.checkpoint, {"key": clusters.config.key()}, method)
     assert method.teacher == (None,)
 
 
