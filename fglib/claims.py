@@ -107,6 +107,7 @@ def judge(claim: Claim) -> Verdict:
         )
     best, *others = enough
     remarks = [f"also on {_where(f)}: {'holds' if f.holds else 'does not hold'}" for f in others]
+    remarks += [best.standing] if best.standing else []
     if not best.same:
         remarks += [f"the paper's own setting is not run (`{f.command}`)" for f in findings if f.same]
     return Verdict(

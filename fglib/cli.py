@@ -1,4 +1,4 @@
-"""The `fglib` command: doctor, data, train, run, claims, book.
+"""The `fglib` command: doctor, data, train, verify, run, claims, book.
 
 Exit codes: 0 done, 1 failed (one sentence says why), 2 the command itself is wrong.
 """
@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from fglib.errors import ConfigError, FglibError, shortened, unknown
+from fglib.errors import ConfigError, FglibError, RecordError, printable, shortened, unknown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -144,6 +144,7 @@ def train(
     from fglib.experiments import load_experiment
     from fglib.parallel import train_all
     from fglib.paths import experiment_files
+    from fglib.standing import changes as changes_since
 
     if list_all:
         for path in experiment_files():
@@ -185,19 +186,75 @@ def train(
                 unfinished = "out of time, checkpointed: run the same command to go on"
                 state = {True: "recorded", False: unfinished}.get(outcome, outcome)
                 print(f"{name(plan)}: {state}", file=sys.stderr)
+    found = {plan.folder: plan.load() for plan in wanted if plan.recorded}
+    other = {run.plan.folder: what for run, what in changes_since(list(found.values()), data_dir)}
     rows = [
-        {"run": name(plan), "recorded": plan.recorded, "metrics": plan.load().metrics if plan.recorded else None}
+        {
+            "run": name(plan),
+            "recorded": plan.folder in found,
+            "changed": other.get(plan.folder),
+            "metrics": found[plan.folder].metrics if plan.folder in found else None,
+        }
         for plan in wanted
     ]
     if as_json:
         print(json.dumps(rows, indent=1))
-        rows = []
-    for row in rows:
+    for row in () if as_json else rows:
         shown = {k: v for k, v in (row["metrics"] or {}).items() if k in SHOWN}
         text = "  ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
-        print(f"{'recorded' if row['recorded'] else 'missing '}  {row['run']}  {text}".rstrip())
+        state = "changed " if row["changed"] else "recorded" if row["recorded"] else "missing "
+        print(f"{state}  {row['run']}  {text}".rstrip())
     if failed:
         raise FglibError(f"{failed} of the runs failed for the reasons given above; the others went on")
+    old = [f"{row['run']}: {row['changed']}" for row in rows if row["changed"]]
+    if old:
+        more = f" ({len(old)} such records)" if len(old) > 1 else ""
+        raise RecordError(
+            f"{old[0]}{more}; train again with --refresh, or where code has changed compare with `fglib verify`"
+        )
+
+
+@app.command()
+def verify(
+    experiment: Annotated[
+        str | None, typer.Argument(help="An experiment of the book, or a YAML file; all of the book when left out.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="smoke, cpu or paper.")] = "cpu",
+    seeds: Annotated[str | None, typer.Option(help="Comma-separated seeds; default: the preset's.")] = None,
+    variants: Annotated[str | None, typer.Option(help="Comma-separated variants; default: all.")] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    tolerance: Annotated[float, typer.Option(help="Relative difference of a loss that still agrees.")] = 1e-3,
+    again: Annotated[bool, typer.Option(help="Also compare records whose fingerprints are today's.")] = False,
+) -> None:
+    """Does today's code still give the recorded numbers? Trains the first epoch of every record again and compares.
+
+    A record that agrees gets today's fingerprints of data and code and the date of the check; its numbers stay.
+
+    Example: fglib verify omniglot --seeds 0
+    """
+    from fglib import runs
+    from fglib.experiments import load_experiment
+    from fglib.paths import experiment_files
+    from fglib.verify import verify as check
+
+    names = [experiment] if experiment else [p.stem for p in experiment_files() if preset in load_experiment(p).presets]
+    chosen = (_integers(seeds) if seeds else None, variants.split(",") if variants else None)
+    wanted = [plan for name in names for plan in runs.plans(name, preset, *chosen) if plan.recorded]
+    counts = Counter()
+    with _stoppable("the same command goes on with the records that are left"):
+        for i, plan in enumerate(wanted, start=1):
+            run = f"{plan.experiment.name}/{plan.name}"
+            how = {"device": device, "data_dir": data_dir, "tolerance": tolerance, "again": again}
+            outcome = check(plan, label=f"[{i}/{len(wanted)}] {run}", **how)
+            word = {True: "agrees", False: "DIFFERS", None: "not compared"}[outcome.agrees]
+            counts[word] += 1
+            print(printable(f"{word:<12}  {run}  {outcome.reason}"), flush=True)
+    print(f"{len(wanted)} records: " + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing to compare"))
+    if counts["DIFFERS"]:
+        raise RecordError(
+            f"{counts['DIFFERS']} records differ from what the code gives now; train them again (--refresh)"
+        )
 
 
 @app.command()

@@ -9,6 +9,7 @@ from fglib import runs
 from fglib.errors import ConfigError, unknown
 from fglib.experiments import Experiment, load_experiment
 from fglib.paths import experiment_path
+from fglib.records import not_current
 from fglib.rules import Clause, Measured, Values, parse_clause
 
 MIN_SEEDS = 3
@@ -41,6 +42,7 @@ class Finding:
     command: str
     hardware: str
     measured: tuple[Measured, ...] = ()
+    standing: str = ""  # how many of its records were not made by today's code
 
     @property
     def holds(self) -> bool:
@@ -118,7 +120,8 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         flag = f" --seeds {','.join(map(str, seeds))}"
     variants = sorted({name.split(".")[0] for clause in clauses for name in clause.names})
     derive = evidence.derive and partial(_function("derive", evidence.derive, where), **evidence.arguments)
-    by_seed = _by_seed(runs.plans(experiment, preset, seeds, variants), clauses, derive, where)
+    found = [plan.load() for plan in runs.plans(experiment, preset, seeds, variants) if plan.recorded]
+    by_seed = _by_seed(found, clauses, derive, where)
     return Finding(
         source=experiment.name,
         preset=preset,
@@ -129,17 +132,18 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         command=f"fglib train {evidence.experiment} --preset {preset}{flag}",
         hardware=chosen.hardware,
         measured=tuple(clause.measure(by_seed) for clause in clauses) if len(by_seed) >= MIN_SEEDS else (),
+        standing=not_current(found),
     )
 
 
-def _by_seed(plans: list[runs.Plan], clauses: list[Clause], derive: Callable | None, where: str) -> list[Values]:
+def _by_seed(found: list[runs.Run], clauses: list[Clause], derive: Callable | None, where: str) -> list[Values]:
     """Numbers by `variant.metric`, one mapping per seed for which every named number is recorded and defined."""
     by_seed: dict[int, dict[str, runs.Run]] = {}
-    for run in (plan.load() for plan in plans if plan.recorded):
+    for run in found:
         by_seed.setdefault(run.plan.seed, {})[run.plan.variant] = run
     named = {name for clause in clauses for name in clause.names}
     variants = {name.split(".")[0] for name in named}
-    found = []
+    complete = []
     for _, of_seed in sorted(by_seed.items()):
         if derive and not variants <= of_seed.keys():  # what is derived may need the runs that are missing
             continue
@@ -153,8 +157,8 @@ def _by_seed(plans: list[runs.Plan], clauses: list[Clause], derive: Callable | N
         # a metric that is not defined on this data is null
         values = {name: value for name, value in values.items() if value is not None}
         if named <= values.keys():
-            found.append(values)
-    return found
+            complete.append(values)
+    return complete
 
 
 def _check_names(kind: str, names: Iterable[str], valid: Iterable[str], where: str) -> None:

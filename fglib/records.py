@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +65,13 @@ class Run:
                 return dict(arrays)
         except (OSError, ValueError, EOFError, BadZipFile) as e:
             raise RecordError(f"the arrays {path} cannot be read ({e}); train again with refresh") from e
+
+
+def not_current(runs: Sequence[Run]) -> str:
+    """How many of some runs were not made by today's code, in words; empty when all were."""
+    counts = Counter(run.standing for run in runs)
+    parts = [f"{counts[name]} of {len(runs)} records {name}" for name in (CHANGED, UNKNOWN) if counts[name]]
+    return " and ".join(parts)
 
 
 def read_record(plan: "Plan") -> Run:  # noqa: F821

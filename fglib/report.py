@@ -17,6 +17,7 @@ from fglib.experiments import Experiment, load_experiment
 from fglib.methods import METHODS
 from fglib.paths import experiment_path, results_dir
 from fglib.plots import LABELS, interval
+from fglib.records import not_current
 from fglib.runs import Results
 
 pd.set_option("display.max_colwidth", None)  # a setting is read in full, not cut at 50 characters
@@ -77,6 +78,8 @@ def provenance(results: Results) -> Markdown:
         f"{seconds.mean():.0f} s each on average ({seconds.sum() / 60:.0f} min in all), {', '.join(seen['date'])}, "
         f"revision {', '.join(seen['revision'])}, torch {runs[0]['versions']['torch']}."
     )
+    if old := not_current(results.runs):
+        text += f" **{old}**; `fglib verify {results.experiment.name}` compares."
     if results.missing:
         text += f" {len(results.missing)} runs are missing: `{results.command}`."
     return Markdown(text)

@@ -6,6 +6,8 @@ from fglib.config import DataConfig
 from fglib.errors import DataError, RecordError
 from fglib.records import CHANGED, Run
 
+OTHER_DATA = "its images or labels have changed since it was recorded"
+
 
 def changes(runs: Sequence[Run], data_dir: str | None = None) -> list[tuple[Run, str]]:
     """The runs that were made from other images, labels or code than today's, each with what has changed, in words.
@@ -18,22 +20,22 @@ def changes(runs: Sequence[Run], data_dir: str | None = None) -> list[tuple[Run,
     for run in runs:
         config, recorded = run.plan.config.data, run.fingerprints.get("data")
         if recorded is not None:
-            now = today.setdefault(repr(config), _today(config, data_dir))
+            if repr(config) not in today:
+                today[repr(config)] = _today(config, data_dir)
+            now = today[repr(config)]
             if now not in (None, recorded):
-                found.append((run, f"images or labels have changed since{_counts(recorded, now)}"))
+                found.append((run, OTHER_DATA + _counts(recorded, now)))
                 continue
         if run.standing == CHANGED:
-            found.append((run, "the code that trains it has changed since"))
+            found.append((run, "the code that trains it has changed since it was recorded"))
     return found
 
 
 def refuse_other_data(runs: Sequence[Run], data_dir: str | None = None) -> None:
     """RecordError for the first run that was made from other images or labels than today's."""
     for run, what in changes(runs, data_dir):
-        if what.startswith("images"):
-            raise RecordError(
-                f"{run.plan.name} is recorded, and {what}; train it again with refresh, or bring the data back"
-            )
+        if what.startswith(OTHER_DATA):
+            raise RecordError(f"{run.plan.name}: {what}; train it again with refresh, or bring the old data back")
 
 
 def _today(config: DataConfig, data_dir: str | None) -> str | None:

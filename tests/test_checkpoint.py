@@ -55,3 +55,29 @@ def test_no_pickle_inside(checkpoint):
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     assert data[8:9] == b"{" and b'"__metadata__"' in data[8 : 8 + length]
+
+
+IDENTITY = {"key": "0123456789", "data": "ab", "code": "cd"}
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    method, train, config = ready(epochs=1)
+    path = tmp_path / "run.safetensors"
+    fit(method, train, config, checkpoint=path, identity=IDENTITY)
+    whole = path.read_bytes()
+    load_checkpoint(path, IDENTITY, method)
+    for place in range(0, len(whole), max(1, len(whole) // 200)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(RecordError, match=r"run\.safetensors is damaged|belongs to other"):
+            load_checkpoint(path, IDENTITY, method)
+
+
+@pytest.mark.parametrize(("part", "word"), [("key", "configuration"), ("data", "images or labels"), ("code", "code")])
+def test_a_checkpoint_of_other_data_or_code_is_refused(tmp_path, part, word):
+    method, train, config = ready(epochs=1)
+    path = tmp_path / "run.safetensors"
+    fit(method, train, config, checkpoint=path, identity=IDENTITY)
+    with pytest.raises(RecordError, match=f"belongs to other {word} .*--refresh"):
+        fit(*ready(epochs=1), checkpoint=path, identity=IDENTITY | {part: "ef"})

@@ -240,3 +240,127 @@ def test_the_terrain_preset_says_where_images_belong(terrain, tmp_path, write_im
     write_image(tmp_path / "terrain/test/grass/0.png")
     (tmp_path / "terrain/test/sand").mkdir()
     assert f"class folder {tmp_path}/terrain/test/sand holds no images" in here()
+
+
+# What is not recorded any more, and what must not be overwritten
+
+
+def test_a_damaged_or_foreign_record_is_one_sentence(tiny):
+    (run,) = runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"]).runs
+    path = run.plan.folder / "run.json"
+    record = json.loads(path.read_text())
+    for change in (
+        {"metrics": {"fine_r1": "x"}},
+        {"metrics": [1]},
+        {"metrics": {"fine_r1": True}},
+        {"history": [{"total": "x"}]},
+        {"history": 3},
+        {"key": "0" * 10},
+        {"seed": 7},
+        {"fingerprints": "x"},
+        {"config": None},
+    ):
+        path.write_text(json.dumps(record | change))
+        with pytest.raises(RecordError, match=r"run\.json is not a run record .*delete its folder"):
+            run.plan.load()
+    for text in ('{"metrics": NaN}', '{"a": 1, "a": 2}', "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(RecordError, match="delete its folder"):
+            run.plan.load()
+
+
+def test_arrays_of_another_training_are_refused(tiny):
+    one, two = runs.ensure(tiny, "cpu", device="cpu", variants=["base"]).runs
+    (one.plan.folder / "arrays.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(RecordError, match="not the file that run.json has the digest of"):
+        _ = one.plan.load().arrays
+    assert isinstance(two.plan.load().arrays, dict)
+
+
+def test_a_record_says_whether_todays_code_made_it(tiny, monkeypatch):
+    from fglib import records
+
+    (run,) = runs.ensure(tiny, "cpu", device="cpu", seeds=[0], variants=["base"]).runs
+    assert run.standing == records.CURRENT and records.not_current([run]) == ""
+    monkeypatch.setattr(runs, "code_fingerprint", lambda *methods: "another")
+    assert run.standing == records.CHANGED
+    assert records.not_current([run]) == "1 of 1 records made by code that has changed since"
+    path = run.plan.folder / "run.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in record.items() if k not in ("fingerprints", "arrays")}))
+    old = run.plan.load()
+    assert old.standing == records.UNKNOWN and isinstance(old.arrays, dict)
+
+
+CATALOGUE = YAML.replace(
+    "{name: nested_patches, coarse: big, fine: small, size: 16, options: {classes: 3, children: 2, images: 24}}",
+    "{name: folder, coarse: coarse, fine: fine, size: 16, options: {path: pictures}}",
+)
+
+
+@pytest.fixture
+def own(tmp_path, write_image, monkeypatch):
+    """An experiment file of a user's own beside a catalogue that it names by a relative path."""
+    for name in ("FGLIB_RESULTS", "FGLIB_CHECKPOINTS"):
+        monkeypatch.delenv(name, raising=False)
+    for split, count in (("train", 6), ("test", 2)):
+        for i, (coarse, fine) in enumerate((("a", "x"), ("a", "y"), ("b", "z"))):
+            for k in range(count):
+                write_image(
+                    tmp_path / "mine/pictures" / split / coarse / fine / f"{k}.png", (80 * i, 30 * k, 9), (16, 16)
+                )
+    (tmp_path / "mine/own.yml").write_text(CATALOGUE)
+    monkeypatch.chdir(tmp_path)
+    return "mine/own.yml"
+
+
+def test_a_relative_path_means_the_folder_of_the_file_and_records_lie_beside_it(own, tmp_path, monkeypatch):
+    (run,) = runs.ensure(own, "smoke", device="cpu", variants=["base"]).runs
+    assert run.plan.config.data.options["path"] == str(tmp_path / "mine/pictures")
+    assert run.plan.folder.parent == tmp_path / "mine/results/own"
+    assert run.plan.checkpoint.is_file() and tmp_path / "mine/checkpoints/own" in run.plan.checkpoint.parents
+    (tmp_path / "other").mkdir()
+    (tmp_path / "mine").rename(tmp_path / "other/mine")
+    (moved,) = runs.plans(str(tmp_path / "other/mine/own.yml"), "smoke", variants=["base"])
+    assert moved.config.key() != run.plan.config.key()  # other pictures, another run
+    # a path that the caller gives means the working directory
+    monkeypatch.chdir(tmp_path / "other")
+    given = {"data": {"options": {"path": "mine/pictures"}}}
+    (called,) = runs.plans("mine/own.yml", "smoke", variants=["base"], overrides=given)
+    assert called.config == moved.config
+
+
+def test_images_added_later_are_noticed_by_every_door(own, tmp_path, write_image):
+    plan = runs.ensure(own, "cpu", device="cpu", seeds=[0], variants=["base"]).runs[0].plan
+    before = (plan.folder / "run.json").read_bytes()
+    write_image(tmp_path / "mine/pictures/train/a/x/new.png", (1, 2, 3), (16, 16))
+    with pytest.raises(
+        RecordError, match=r"images or labels have changed .*then 18 to train and 6 to test, now 19 and 6"
+    ):
+        runs.ensure(own, "cpu", device="cpu", seeds=[0], variants=["base"])
+    assert (plan.folder / "run.json").read_bytes() == before
+    # the kept weights are of the old images: neither gone on with nor restored
+    from fglib.session import restore
+
+    with pytest.raises(RecordError, match="belongs to other images or labels"):
+        restore(plan)
+    (new,) = runs.ensure(own, "cpu", device="cpu", seeds=[0], variants=["base"], refresh=True).runs
+    assert new.fingerprints["data"].endswith("-19-6") and new.plan.folder == plan.folder
+    assert runs.ensure(own, "cpu", device="cpu", seeds=[0], variants=["base"]).runs[0].metrics == new.metrics
+
+
+def test_what_a_reader_changes_or_repeats_lies_apart_from_the_books_records(monkeypatch):
+    from fglib.paths import ROOT, TWEAKS
+
+    for name in ("FGLIB_RESULTS", "FGLIB_CHECKPOINTS"):
+        monkeypatch.delenv(name, raising=False)
+    (plain,) = runs.plans("digits", "smoke", variants=["base"])
+    (again,) = runs.plans("digits", "smoke", variants=["base"], tweak=True)
+    (changed,) = runs.plans("digits", "smoke", variants=["base"], overrides={"train": {"epochs": 2}})
+    assert ROOT / "book/results" in plain.folder.parents and ROOT / "checkpoints" in plain.checkpoint.parents
+    for plan in (again, changed):
+        assert TWEAKS / "results" in plan.folder.parents and TWEAKS / "checkpoints" in plan.checkpoint.parents
+    trained = []
+    monkeypatch.setattr(runs, "train_plans", lambda wanted, **how: trained.extend(wanted) or [])
+    runs.ensure("digits", "smoke", variants=["base"], refresh=True)
+    assert [plan.folder for plan in trained] == [again.folder]
