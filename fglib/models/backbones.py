@@ -9,16 +9,19 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models as tv
 from torchvision.models.resnet import BasicBlock, conv1x1
 
 from fglib.config import ModelConfig
 from fglib.errors import ConfigError, unknown
+from fglib.models.weights import load_torchvision_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)  # InceptionV3's mean and deviation: its weights were trained on pixels from -1 to 1
+SIMD = 16  # floats in the widest register, of AVX-512
 OUTSIDE = ("AuxLogits", "avgpool", "dropout", "fc")  # parts of torchvision's networks that make no feature map
 
 
@@ -72,6 +75,7 @@ def build_trunk(config: ModelConfig) -> Trunk:
     for module in body.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False  # attribution methods read activations that an in-place ReLU overwrites
+    _subsample_first(body)
     return Trunk(body, dim, *(HALF, HALF) if config.backbone == "inception_v3" else ())
 
 
@@ -102,14 +106,10 @@ def _torchvision_body(config: ModelConfig) -> tuple[nn.Module, int]:
     if config.backbone not in known:
         raise unknown("backbone", config.backbone, [*known, "small_resnet"])
     # said outright, because torchvision warns that the default of its InceptionV3 will change
-    options = {"init_weights": True} if config.backbone == "inception_v3" and not config.weights else {}
-    try:
-        network = tv.get_model(config.backbone, weights=config.weights, **options)
-    except OSError as e:
-        raise ConfigError(
-            f"the weights {config.weights} of {config.backbone} could not be fetched: {e}; put the file into "
-            f"{torch.hub.get_dir()}/checkpoints, or set model.weights to null to train from scratch"
-        ) from e
+    options = {"init_weights": not config.weights} if config.backbone == "inception_v3" else {}
+    network = tv.get_model(config.backbone, weights=None, **options)
+    if config.weights:
+        load_torchvision_weights(network, config.backbone, config.weights)
     dim = network.fc.in_features
     parts = OrderedDict((n, m) for n, m in network.named_children() if n not in OUTSIDE)
     if config.stem == "32px":
@@ -119,6 +119,31 @@ def _torchvision_body(config: ModelConfig) -> tuple[nn.Module, int]:
         nn.init.kaiming_normal_(parts["conv1"].weight, mode="fan_out", nonlinearity="relu")
         del parts["maxpool"]
     return nn.Sequential(parts), dim
+
+
+class SubsampledConv2d(nn.Conv2d):
+    """A strided 1x1 convolution in two steps: take every second pixel, then convolve with stride 1; the same numbers.
+
+    oneDNN's own backward pass writes outside of its memory where the pixels lie in channels_last order and there are
+    fewer input channels than a SIMD register holds (uxlfoundation/oneDNN issue 6035): wrong gradients or a crash.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self.stride
+        return F.conv2d(x[:, :, ::rows, ::columns], self.weight, self.bias, groups=self.groups)
+
+
+def _subsample_first(body: nn.Module) -> None:
+    """Make every narrow strided 1x1 convolution of a network a `SubsampledConv2d`, with the weights it has."""
+    for module in body.modules():
+        if (
+            type(module) is nn.Conv2d
+            and module.kernel_size == (1, 1)
+            and module.stride != (1, 1)
+            and module.padding == (0, 0)
+            and module.in_channels // module.groups < SIMD
+        ):
+            module.__class__ = SubsampledConv2d  # keeps its weights, its names and the draws from the seed
 
 
 def _up_to(layer: str, body: nn.Sequential) -> tuple[nn.Sequential, int]:
