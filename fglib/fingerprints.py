@@ -17,7 +17,7 @@ from fglib.errors import unknown
 
 PACKAGE = Path(__file__).resolve().parent
 # Modules that decide no number: what they hold may change freely.
-SILENT = ("errors", "documents", "config", "paths", "checkpoint", "provenance", "allocator", "lock")
+SILENT = ("errors", "documents", "config", "paths", "checkpoint", "provenance", "allocator", "lock", "weights")
 # What every training runs through; the class of its method joins them.
 LOOP = (
     ("fglib.train", "make_optimizer"),
@@ -25,26 +25,32 @@ LOOP = (
     ("fglib.schedule", "learning_rate"),
     ("fglib.data.loader", "epoch_batches"),
     ("fglib.data.augment", "Augment"),
-    ("fglib.models.backbones", "build_trunk"),
+    ("fglib.models.backbones", "Trunk"),
+    ("fglib.models.backbones", "_subsample_first"),
     ("fglib.methods.protocol", "Task"),
 )
+# What builds a backbone of this name; torchvision's networks share one place, and its version is in every record.
+BODIES = {"small_resnet": ("fglib.models.backbones", "small_resnet")}
+TORCHVISION = ("fglib.models.backbones", "_torchvision_body")
 UNREAD = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")  # fields of the syntax tree
 
 Place = tuple[str, str]  # a module and a name in it
 
 
 @cache
-def code_fingerprint(*methods: str) -> str:
-    """Sixteen hex digits for the code that trains these methods: a run's own and those of the runs it starts from.
+def code_fingerprint(*trained: tuple[str, str]) -> str:
+    """Sixteen hex digits for the code behind pairs of method and backbone: those of a run and of its starts.
 
     Raises ConfigError for a method that `fglib.methods.METHODS` does not list.
     """
     table = _module("fglib.methods").defined["METHODS"].value
     classes = {key.value: value.id for key, value in zip(table.keys, table.values)}
-    for name in methods:
-        if name not in classes:
-            raise unknown("method", name, classes)
-    return _digest([*(("fglib.methods", classes[name]) for name in methods), *LOOP])
+    roots = list(LOOP)
+    for method, backbone in trained:
+        if method not in classes:
+            raise unknown("method", method, classes)
+        roots += [("fglib.methods", classes[method]), BODIES.get(backbone, TORCHVISION)]
+    return _digest(roots)
 
 
 @cache

@@ -54,7 +54,8 @@ class Plan:
     @property
     def code(self) -> str:
         """Fingerprint of the code that trains this run and those that it starts from."""
-        return code_fingerprint(*(plan.config.method.name for plan in (self, *self.starts)))
+        configs = [plan.config for plan in (self, *self.starts)]
+        return code_fingerprint(*((config.method.name, config.model.backbone) for config in configs))
 
     @property
     def trained(self) -> bool:

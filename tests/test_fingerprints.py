@@ -101,13 +101,22 @@ def test_a_function_used_through_its_module_is_covered(package):
     assert one != two
 
 
+SMALL = "small_resnet"
+
+
 def test_every_method_has_one_and_methods_that_share_nothing_have_different_ones():
-    found = {name: code_fingerprint(name) for name in METHODS}
+    found = {name: code_fingerprint((name, SMALL)) for name in METHODS}
     assert all(len(text) == 16 and int(text, 16) >= 0 for text in found.values())
     assert len(set(found.values())) == len(METHODS)  # one class each
-    assert code_fingerprint("base", "fine") not in found.values()
+    both = code_fingerprint(("base", SMALL), ("fine", SMALL))
+    assert both not in found.values() and both == code_fingerprint(("fine", SMALL), ("base", SMALL))
+
+
+def test_a_backbone_is_covered_by_those_that_use_it_alone():
+    assert code_fingerprint(("base", SMALL)) != code_fingerprint(("base", "resnet18"))
+    assert code_fingerprint(("base", "resnet18")) == code_fingerprint(("base", "resnet50"))
 
 
 def test_an_unknown_method_is_named():
     with pytest.raises(ConfigError, match="unknown method 'bass'.*did you mean 'base'"):
-        code_fingerprint("bass")
+        code_fingerprint(("bass", SMALL))
