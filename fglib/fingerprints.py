@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parent
 SILENT = ("errors", "documents", "config", "paths", "checkpoint", "provenance", "allocator", "lock", "weights")
 # What every training runs through; the class of its method joins them.
 LOOP = (
-    ("fglib.train", "make_optimizer"),
+    ("fglib.train", "sgd"),
     ("fglib.train", "training_step"),
     ("fglib.schedule", "learning_rate"),
     ("fglib.data.loader", "epoch_batches"),

@@ -75,7 +75,7 @@ def fit(
     coarse = train.labels(config.data.coarse).to(device)
     fine = train.labels(config.data.fine).to(device) if config.use_fine else None
     augment = Augment(config.augment, train.image_size)
-    optimizer = make_optimizer(method, settings, device)
+    optimizer = sgd(method, settings, device)
     torch.manual_seed(config.seed)  # the draws of the augmentation
     progress = Progress()
     if checkpoint is not None and checkpoint.is_file():
@@ -132,10 +132,10 @@ def fit(
     return progress, True
 
 
-def make_optimizer(method: Method, settings: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
-    """Stochastic gradient descent over all parameters of a method, which lie on `device`."""
+def sgd(method: Method, settings: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Stochastic gradient descent over the parameters of a method, which lie on `device`."""
     return torch.optim.SGD(
-        method.parameters(),
+        method.parameter_groups(),
         lr=settings.lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
@@ -152,7 +152,7 @@ def training_step(
     amp: the type that matrix products of the forward pass take under autocast, None for float32 throughout.
     """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate", 1.0)
     with torch.autocast(batch.views.device.type, amp, enabled=amp is not None):
         parts = method.loss(batch)
     optimizer.zero_grad(set_to_none=True)

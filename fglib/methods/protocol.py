@@ -85,6 +85,13 @@ class Method(nn.Module):
         """Features (B, d) used for retrieval, of images (B, 3, H, W) in [0, 1]."""
         return self.trunk(images)
 
+    def parameter_groups(self) -> list[dict]:
+        """What the optimizer trains, as groups of parameters; by default all of them, alike.
+
+        A group may have settings of its own, such as `weight_decay`, and `rate`, a factor of the learning rate.
+        """
+        return [{"params": list(self.parameters())}]
+
     def before_training(self, over_images: OverImages) -> None:
         """State that needs all training images before the first step, such as a memory; nothing by default."""
 
