@@ -40,22 +40,37 @@ def check_parameters(names: dict[str, Any]) -> Parameters:
     for cell in names.get("In", []):
         # papermill heads the cell it injects with this comment
         if cell.startswith("# Parameters"):
-            for name in _assigned(cell):
+            for name in assigned(cell):
                 if name not in KNOWN:
                     raise unknown("parameter", name, KNOWN)
-    preset, seeds, device, refresh, data_dir = (names[name] for name in KNOWN)
-    if preset not in ("recorded", *PRESETS):
-        raise unknown("preset", preset, ("recorded", *PRESETS))
-    if seeds is not None and not (isinstance(seeds, list) and seeds and all(type(s) is int for s in seeds)):
-        raise ConfigError(f"parameter 'seeds' must be a list of whole numbers such as [0, 1, 2] or None, got {seeds!r}")
-    if not isinstance(device, str):
-        raise ConfigError(f"parameter 'device' must be auto, cpu or cuda, got {device!r}")
-    if type(refresh) is not bool:
-        raise ConfigError(f"parameter 'refresh' must be True or False, got {refresh!r} ({type(refresh).__name__})")
-    if data_dir is not None and not isinstance(data_dir, str):
-        raise ConfigError(f"parameter 'data_dir' must be a folder's path or None, got {data_dir!r}")
-    return Parameters(preset, seeds, device, refresh, data_dir)
+    for name in KNOWN:
+        check_parameter(name, names[name])
+    return Parameters(*(names[name] for name in KNOWN))
 
 
-def _assigned(source: str) -> list[str]:
-    return [t.id for node in ast.parse(source).body if isinstance(node, ast.Assign) for t in node.targets]
+def check_parameter(name: str, value: Any) -> None:
+    """ConfigError unless `value` is what a chapter's parameter may be."""
+    if name == "preset" and value not in ("recorded", *PRESETS):
+        raise unknown("preset", value, ("recorded", *PRESETS))
+    if name == "seeds" and value is not None and not (isinstance(value, list) and value and all(map(_whole, value))):
+        raise ConfigError(f"parameter 'seeds' must be a list of whole numbers such as [0, 1, 2] or None, got {value!r}")
+    if name == "device" and not isinstance(value, str):
+        raise ConfigError(f"parameter 'device' must be auto, cpu or cuda, got {value!r}")
+    if name == "refresh" and type(value) is not bool:
+        raise ConfigError(f"parameter 'refresh' must be True or False, got {value!r} ({type(value).__name__})")
+    if name == "data_dir" and value is not None and not isinstance(value, str):
+        raise ConfigError(f"parameter 'data_dir' must be a folder's path or None, got {value!r}")
+
+
+def assigned(source: str) -> list[str]:
+    """Names that the statements of a cell assign to, such as a notebook's parameters."""
+    out = []
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            out += [target.id for target in targets if isinstance(target, ast.Name)]
+    return out
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int  # True is an int, too

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -302,24 +302,22 @@ def claims(
 
 @app.command()
 def book(
-    serve: Annotated[bool, typer.Option(help="Also serve the pages on http://localhost:8000.")] = False,
+    serve: Annotated[bool, typer.Option(help="Also serve the pages on http://localhost.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of --serve.")] = 8000,
 ) -> None:
     """Train the quickstart where it has no record, execute every chapter and render the book to _build/html.
 
-    Example: fglib book
+    Example: fglib book --serve --port 8000
     """
-    from fglib.notebooks import build_book
+    from fglib.notebooks import build_book, page_server
 
-    with _stoppable("`fglib book` starts the build again"):
-        page = build_book()
-        print(f"The book: {page}")
-        if serve:
-            import http.server
-            from functools import partial
-
-            handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(page.parent))
-            print("Serving on http://localhost:8000, Ctrl-C ends it")
-            http.server.ThreadingHTTPServer(("localhost", 8000), handler).serve_forever()
+    # the port is taken before the build: one in use shows at once
+    with _stoppable("`fglib book` starts the build again"), page_server(port) if serve else nullcontext() as server:
+        print(f"The book: {build_book()}")
+        if server:
+            print(f"Serving on http://localhost:{port}, Ctrl-C ends it")
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
 
 
 def _pending(preset: str, data_dir: str | None) -> list:

@@ -1,44 +1,73 @@
-"""Executing chapters with papermill and rendering the book."""
+"""Executing chapters with papermill, rendering the book, serving its pages."""
 
+import http.server
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fglib import runs
-from fglib.chapter import KNOWN
-from fglib.errors import FglibError, unknown
-from fglib.paths import ROOT, chapter_path
+from fglib.chapter import assigned, check_parameter
+from fglib.data.sources import find_root
+from fglib.errors import ConfigError, FglibError, unknown
+from fglib.paths import ROOT, chapter_path, checkpoints_dir, results_dir
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+PAGES = ROOT / "_build" / "html"
 
 
 def execute(chapter: str, parameters: dict, output: Path | None = None) -> Path:
     """Execute a chapter with parameters; returns the path of the executed notebook.
 
-    Unknown parameters are refused before a kernel starts. A chapter that fails raises FglibError with its error
-    and the notebook to look at.
+    Parameters that the notebook does not have or that a chapter would refuse raise ConfigError before a kernel
+    starts. A notebook that is none, or that fails, raises FglibError with the reason and the notebook to look at.
     """
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
 
     path = chapter_path(chapter)
-    for name in parameters:
-        if name not in KNOWN:
-            raise unknown("parameter", name, KNOWN, path.name)
+    _check(parameters, read_notebook(path), path.name)
+    if parameters.get("data_dir"):
+        parameters = parameters | {"data_dir": str(Path(parameters["data_dir"]).expanduser().absolute())}
+    _make_folders_absolute()
     output = output or ROOT / "_build" / "chapters" / path.name
-    output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(str(path), str(output), parameters=parameters, cwd=str(path.parent))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        papermill.execute_notebook(_literal(path), _literal(output), parameters=parameters, cwd=path.absolute().parent)
     except papermill.PapermillExecutionError as e:
         raise FglibError(f"chapter {path.stem} stopped: {e.ename}: {e.evalue}; see {output}") from e
+    except (papermill.exceptions.PapermillException, NoSuchKernel, DeadKernelError, OSError, ValueError) as e:
+        raise FglibError(f"chapter {path.stem} stopped: {e}; it would have been written to {output}") from e
     return output
+
+
+def read_notebook(path: Path) -> "NotebookNode":
+    """The notebook in a file, in nbformat's newest version; FglibError when the file holds none."""
+    import nbformat
+    from nbformat.validator import ValidationError
+
+    try:
+        return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+    # beside its own errors, nbformat raises whatever an unexpected value leads to
+    except (OSError, ValueError, ValidationError, AttributeError, KeyError, TypeError) as e:
+        reason = str(e).partition("\n")[0]
+        raise FglibError(f"{path} is not a notebook that can be read: {reason}; save it again with Jupyter") from e
 
 
 def build_book() -> Path:
     """Train the quickstart where it has no record, then render the book; returns the path of its first page."""
+    _make_folders_absolute()
     print("1/2 quickstart: training on scikit-learn's digits, unless recorded", flush=True)
     runs.ensure("digits", "cpu", device="cpu")
     print("2/2 executing the chapters and rendering the pages", flush=True)
     if subprocess.run(book_command(), check=False).returncode != 0:
         raise FglibError("the book did not build; the warnings above name the page and the cell")
-    return ROOT / "_build" / "html" / "index.html"
+    return PAGES / "index.html"
 
 
 def book_command() -> list[str]:
@@ -48,3 +77,39 @@ def book_command() -> list[str]:
     """
     start = "from jupyter_book.cli.main import main; main()"
     return [sys.executable, "-c", start, "build", str(ROOT), "-W", "--keep-going", "--all"]
+
+
+def page_server(port: int) -> http.server.HTTPServer:
+    """A server of the rendered pages that holds the port and waits for `serve_forever`."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(PAGES))
+    try:
+        return http.server.ThreadingHTTPServer(("localhost", port), handler)
+    except OSError as e:
+        raise FglibError(f"cannot serve on port {port}: {e.strerror}; choose another with --port") from e
+
+
+def _check(parameters: dict, notebook: "NotebookNode", name: str) -> None:
+    """ConfigError for a parameter that the notebook's cell tagged `parameters` lacks or its check would refuse."""
+    tagged = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    try:
+        known = assigned(tagged[0]) if tagged else []
+    except SyntaxError as e:
+        raise ConfigError(f"the parameters cell of {name} is not Python: {e}") from e
+    checked = any("check_parameters(" in cell.source for cell in notebook.cells)
+    for parameter, value in parameters.items():
+        if parameter not in known:
+            raise unknown("parameter", parameter, known, name)
+        if checked:
+            check_parameter(parameter, value)
+
+
+def _literal(path: Path) -> str:
+    """The absolute path as papermill wants it: it reads braces as places to fill in."""
+    return str(path.absolute()).replace("{", "{{").replace("}", "}}")
+
+
+def _make_folders_absolute() -> None:
+    """Kernels start in their notebook's folder, where a relative folder would be another one."""
+    os.environ["FGLIB_RESULTS"] = str(results_dir().absolute())
+    os.environ["FGLIB_CHECKPOINTS"] = str(checkpoints_dir().absolute())
+    os.environ["FGLIB_DATA"] = str(find_root().absolute())
