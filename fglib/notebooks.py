@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from fglib import runs
 from fglib.chapter import assigned, check_parameter
-from fglib.data.sources import find_root
 from fglib.errors import ConfigError, FglibError, unknown
-from fglib.paths import ROOT, chapter_path, checkpoints_dir, results_dir
+from fglib.paths import ROOT, chapter_path
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -41,7 +40,7 @@ def execute(chapter: str, parameters: dict, output: Path | None = None) -> Path:
         papermill.execute_notebook(_literal(path), _literal(output), parameters=parameters, cwd=path.absolute().parent)
     except papermill.PapermillExecutionError as e:
         raise FglibError(f"chapter {path.stem} stopped: {e.ename}: {e.evalue}; see {output}") from e
-    except (papermill.exceptions.PapermillException, NoSuchKernel, DeadKernelError, OSError, ValueError) as e:
+    except (papermill.exceptions.PapermillException, NoSuchKernel, DeadKernelError, OSError) as e:
         raise FglibError(f"chapter {path.stem} stopped: {e}; it would have been written to {output}") from e
     return output
 
@@ -52,11 +51,15 @@ def read_notebook(path: Path) -> "NotebookNode":
     from nbformat.validator import ValidationError
 
     try:
-        return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        nbformat.validate(notebook)
+        if "kernelspec" not in notebook.metadata:
+            raise ValueError("it names no kernel")
     # beside its own errors, nbformat raises whatever an unexpected value leads to
     except (OSError, ValueError, ValidationError, AttributeError, KeyError, TypeError) as e:
         reason = str(e).partition("\n")[0]
-        raise FglibError(f"{path} is not a notebook that can be read: {reason}; save it again with Jupyter") from e
+        raise FglibError(f"{path} is not a notebook that can be run: {reason}; save it again with Jupyter") from e
+    return notebook
 
 
 def build_book() -> Path:
@@ -110,6 +113,6 @@ def _literal(path: Path) -> str:
 
 def _make_folders_absolute() -> None:
     """Kernels start in their notebook's folder, where a relative folder would be another one."""
-    os.environ["FGLIB_RESULTS"] = str(results_dir().absolute())
-    os.environ["FGLIB_CHECKPOINTS"] = str(checkpoints_dir().absolute())
-    os.environ["FGLIB_DATA"] = str(find_root().absolute())
+    for name in ("FGLIB_RESULTS", "FGLIB_CHECKPOINTS", "FGLIB_DATA"):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())

@@ -1,0 +1,100 @@
+"""`fglib train`: what is recorded, what goes on, what fails alone."""
+
+import json
+
+import pytest
+
+from fglib import parallel, pending, runs
+from fglib.errors import FglibError
+from fglib.lock import alone
+
+
+def test_train_records_then_has_nothing_to_do(fglib):
+    code, out, err = fglib("train", "digits", "--preset", "smoke", "--variants", "base")
+    assert code == 0, err
+    assert "recorded  base.smoke.s0" in out and "fine_r1" in out
+    assert "step" in err  # progress
+    code, out, _ = fglib("train", "digits", "--preset", "smoke", "--json")
+    rows = json.loads(out)
+    assert code == 0 and [r["recorded"] for r in rows] == [True, True]
+    code, out, err = fglib("train", "digits", "--preset", "smoke")
+    assert code == 0 and err == ""
+
+
+def test_dry_run_trains_nothing(fglib, folders):
+    code, out, _ = fglib("train", "digits", "--dry-run", "--set", "train.epochs=3")
+    assert code == 0 and out.count("missing") == 2 and not (folders / "results").exists()
+
+
+def test_set_reaches_keys_of_any_depth(fglib):
+    dry = ("train", "digits", "--dry-run", "--variants", "base_indi")
+    _, plain, _ = fglib(*dry)
+    code, changed, err = fglib(*dry, "--set", "method.options.lambda_i=0.5")
+    assert code == 0, err
+    assert changed.count("missing") == 1 and changed != plain
+
+
+def test_max_minutes_stops_cleanly_and_the_same_command_goes_on(fglib):
+    again = ("train", "digits", "--preset", "smoke", "--variants", "base")
+    code, out, err = fglib(*again, "--max-minutes", "0")
+    assert code == 0 and "out of time, checkpointed" in err and "missing" in out
+    code, out, _ = fglib(*again)
+    assert code == 0 and "recorded  base.smoke" in out
+
+
+def test_pending_trains_what_has_no_record_and_names_the_data_that_is_not_there(fglib):
+    everything = ("train", "--pending", "--preset", "cpu")
+    code, out, err = fglib(*everything, "--dry-run")
+    assert code == 0 and "runs wait for data set 'omniglot'; `fglib data omniglot`" in err
+    assert "missing   parts/plain.cpu.s0" in out and "omniglot/" not in out
+    code, out, err = fglib("train", "--pending", "--preset", "smoke", "--max-minutes", "0")
+    assert code == 0 and err.count("out of time, checkpointed") == 1
+
+
+def test_a_run_that_fails_does_not_stop_the_others(fglib, monkeypatch):
+    started = []
+
+    def train_plan(plan, **how):
+        started.append(plan.name)
+        if len(started) == 1:
+            raise FglibError("no weights")
+        return True
+
+    monkeypatch.setattr(parallel, "train_plan", train_plan)
+    code, _, err = fglib("train", "--pending", "--preset", "smoke")
+    assert code == 1 and err.splitlines()[-1].startswith("fglib: 1 of the runs failed")
+    assert len(started) > 50
+
+
+@pytest.fixture
+def queue(grid, monkeypatch):
+    """A queue of the tiny grid, which is all there is; its plans."""
+    (grid.parent / "queue.yml").write_text(f"- {{experiment: {grid}}}\n")
+    monkeypatch.setattr(pending, "QUEUE", grid.parent / "queue.yml")
+    monkeypatch.setattr(pending, "experiment_files", list)
+    return runs.plans(str(grid), "paper")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_pending_paper_runs_stop_in_time_go_on_and_finish_whatever_fails(fglib, queue, jobs):
+    base, broken, indi = queue
+    everything = ("train", "--pending", "--preset", "paper", "--device", "cpu")
+    code, out, err = fglib(*everything, "--max-minutes", "0")
+    assert code == 0
+    assert err.splitlines()[-1] == f"grid/{base.name}: out of time, checkpointed: run the same command to go on"
+    assert out.count("missing   grid/") == 3 and base.checkpoint.is_file() and not indi.checkpoint.exists()
+    code, out, err = fglib(*everything, "--jobs", jobs)
+    assert code == 1 and err.splitlines()[-1].startswith("fglib: 1 of the runs failed")
+    assert f"grid/{base.name}: recorded" in err and f"grid/{indi.name}: recorded" in err
+    assert f"grid/{broken.name}: unknown train.amp 'fp16'" in err
+    assert out.startswith(f"recorded  grid/{base.name}  coarse_top1") and "missing   grid/broken" in out
+    assert [len(p.load().history) for p in (base, indi)] == [3, 3]
+
+
+def test_a_run_that_another_shell_trains_is_left_to_it(fglib, grid):
+    base, _, indi = runs.plans(str(grid), "paper")
+    with alone(base.checkpoint) as free:
+        assert free
+        _, _, err = fglib("train", str(grid), "--preset", "paper", "--variants", "base,indi", "--device", "cpu")
+    assert f"{base.name}: another process trains grid/{base.name}; left to that one" in err
+    assert f"{indi.name}: recorded" in err and not base.checkpoint.exists()
