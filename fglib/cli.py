@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -38,6 +38,7 @@ def main() -> None:
     """Entry point: turns errors that a user can mend into one sentence and an exit code."""
     # read by CUDA when its first kernel starts; without it cuBLAS sums in any order
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of few characters is no reason to stop
     try:
         app()
     except FglibError as e:
@@ -74,7 +75,7 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps(findings, indent=1))
     else:
         for f in findings:
-            print(f"{'ok  ' if f['ok'] else 'FAIL' if f['needed'] else '-   '}  {f['what']}: {f['found']}")
+            _say(f"{'ok  ' if f['ok'] else 'FAIL' if f['needed'] else '-   '}  {f['what']}: {f['found']}")
     if any(f["needed"] and not f["ok"] for f in findings):
         raise FglibError("the installation is not whole: see the lines marked FAIL")
 
@@ -106,10 +107,10 @@ def data(
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    print(f"data sets are looked for in {find_root(data_dir)}")
+    _say(f"data sets are looked for in {find_root(data_dir)}")
     for row in rows:
         state, detail = ("found", row["where"] or "made in memory") if row["found"] else ("missing", row["how"])
-        print(f"{state:<8} {row['name']:<15} {detail}")
+        _say(f"{state:<8} {row['name']:<15} {detail}")
 
 
 @app.command()
@@ -149,7 +150,7 @@ def train(
     if list_all:
         for path in experiment_files():
             e = load_experiment(path)
-            print(f"{e.name:<16} {e.title}  [{', '.join(e.variants)}]")
+            _say(f"{e.name:<16} {e.title}  [{', '.join(e.variants)}]")
         return
     if (experiment is None) != all_pending:
         raise ConfigError(
@@ -185,7 +186,7 @@ def train(
                     failed += 1
                 unfinished = "out of time, checkpointed: run the same command to go on"
                 state = {True: "recorded", False: unfinished}.get(outcome, outcome)
-                print(f"{name(plan)}: {state}", file=sys.stderr)
+                _say(f"{name(plan)}: {state}", file=sys.stderr)
     found = {plan.folder: plan.load() for plan in wanted if plan.recorded}
     other = {run.plan.folder: what for run, what in changes_since(list(found.values()), data_dir)}
     rows = [
@@ -203,7 +204,7 @@ def train(
         shown = {k: v for k, v in (row["metrics"] or {}).items() if k in SHOWN}
         text = "  ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
         state = "changed " if row["changed"] else "recorded" if row["recorded"] else "missing "
-        print(f"{state}  {row['run']}  {text}".rstrip())
+        _say(f"{state}  {row['run']}  {text}".rstrip())
     if failed:
         raise FglibError(f"{failed} of the runs failed for the reasons given above; the others went on")
     old = [f"{row['run']}: {row['changed']}" for row in rows if row["changed"]]
@@ -249,7 +250,7 @@ def verify(
             outcome = check(plan, label=f"[{i}/{len(wanted)}] {run}", **how)
             word = {True: "agrees", False: "DIFFERS", None: "not compared"}[outcome.agrees]
             counts[word] += 1
-            print(printable(f"{word:<12}  {run}  {outcome.reason}"), flush=True)
+            _say(f"{word:<12}  {run}  {outcome.reason}")
     print(f"{len(wanted)} records: " + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing to compare"))
     if counts["DIFFERS"]:
         raise RecordError(
@@ -273,7 +274,7 @@ def run(
     with _stoppable("the same command starts the chapter again"):
         chosen = {} if preset is None else {"preset": preset}
         path = execute(chapter, chosen | _assignments(parameters or []), output)
-    print(path)
+    _say(path)
 
 
 @app.command()
@@ -292,12 +293,13 @@ def claims(
 
     verdicts = ledger(paper)
     if readme:
-        print(update_readme())
+        _say(update_readme())
     elif as_json:
         print(json.dumps([v.to_dict() for v in verdicts], indent=1))
     else:
         for v in verdicts:
-            print(f"{v.verdict:<20} {v.id}\n{'':<20} {v.reason}")
+            _say(f"{v.verdict:<20} {v.id}")
+            _say(f"{'':<20} {v.reason}")
 
 
 @app.command()
@@ -313,11 +315,16 @@ def book(
 
     # the port is taken before the build: one in use shows at once
     with _stoppable("`fglib book` starts the build again"), page_server(port) if serve else nullcontext() as server:
-        print(f"The book: {build_book()}")
+        _say(f"The book: {build_book()}")
         if server:
-            print(f"Serving on http://localhost:{port}, Ctrl-C ends it")
+            _say(f"Serving on http://localhost:{port}, Ctrl-C ends it")
             with suppress(KeyboardInterrupt):
                 server.serve_forever()
+
+
+def _say(line: object, file: TextIO | None = None) -> None:
+    """Print a line that may hold names of files or texts of users."""
+    print(printable(line), file=file, flush=True)
 
 
 def _pending(preset: str, data_dir: str | None) -> list:
@@ -334,7 +341,7 @@ def _pending(preset: str, data_dir: str | None) -> list:
         if not missing:
             ready.append(plan)
     for name, count in waiting.items():
-        print(f"{count} runs wait for data set '{name}'; `fglib data {name}` says how to get it", file=sys.stderr)
+        _say(f"{count} runs wait for data set '{name}'; `fglib data {name}` says how to get it", file=sys.stderr)
     return ready
 
 

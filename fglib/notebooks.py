@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fglib import runs
 from fglib.chapter import assigned, check_parameter
+from fglib.documents import read_text
 from fglib.errors import ConfigError, FglibError, unknown
 from fglib.paths import ROOT, chapter_path
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 PAGES = ROOT / "_build" / "html"
+MAX_BYTES = 1_000_000_000  # of a notebook: one with its outputs may be large
 
 
 def execute(chapter: str, parameters: dict, output: Path | None = None) -> Path:
@@ -50,13 +52,14 @@ def read_notebook(path: Path) -> "NotebookNode":
     import nbformat
     from nbformat.validator import ValidationError
 
+    text = read_text(path, "notebook", error=FglibError, most=MAX_BYTES)
     try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        notebook = nbformat.reads(text, as_version=4)
         nbformat.validate(notebook)
         if "kernelspec" not in notebook.metadata:
             raise ValueError("it names no kernel")
     # beside its own errors, nbformat raises whatever an unexpected value leads to
-    except (OSError, ValueError, ValidationError, AttributeError, KeyError, TypeError) as e:
+    except (ValueError, ValidationError, AttributeError, KeyError, TypeError) as e:
         reason = str(e).partition("\n")[0]
         raise FglibError(f"{path} is not a notebook that can be run: {reason}; save it again with Jupyter") from e
     return notebook

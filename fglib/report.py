@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
+from fglib.errors import unknown
 from fglib.experiments import Experiment, load_experiment
 from fglib.methods import METHODS
 from fglib.paths import experiment_path, results_dir
@@ -186,13 +187,16 @@ def source(*functions: Callable) -> Markdown:
 
 def verdicts(*ids: str) -> HTML:
     """The ledger's lines for some claims: what the paper says, the computed verdict, the figures behind it."""
-    from fglib.claims import ledger
+    from fglib.claims import judge, load_claims
 
-    by_id = {v.id: v for v in ledger()}
+    claims = {claim.id: claim for claim in load_claims()}
+    if missing := next((i for i in ids if i not in claims), None):
+        raise unknown("claim", missing, claims)
+    found = [judge(claims[i]) for i in ids]
     items = (
-        f"<li><strong>{escape(by_id[i].verdict)}</strong>: {escape(by_id[i].says)} <em>({escape(by_id[i].where)})</em>"
-        f"<br>{_code(escape(by_id[i].reason))}</li>"
-        for i in ids
+        f"<li><strong>{escape(v.verdict)}</strong>: {escape(v.says)} <em>({escape(v.where)})</em>"
+        f"<br>{_code(escape(v.reason))}</li>"
+        for v in found
     )
     return HTML(f"<ul class='verdicts'>{''.join(items)}</ul>")
 

@@ -1,5 +1,6 @@
 """The `fglib` command as tests call it."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -42,8 +43,13 @@ def fglib(folders, monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["fglib", *arguments])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
+        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        finally:
+            for number, handler in handlers:
+                signal.signal(number, handler)
         return ended.value.code, *capsys.readouterr()
 
     return call

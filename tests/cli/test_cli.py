@@ -8,7 +8,7 @@ import torch
 
 from fglib.paths import BOOK
 
-COMMANDS = ("doctor", "data", "train", "run", "claims", "book")
+COMMANDS = ("doctor", "data", "train", "verify", "run", "claims", "book")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -65,6 +65,12 @@ def test_mistakes_end_in_one_sentence(fglib, arguments, code, message):
     last = err.strip().splitlines()[-1]
     assert got == code and re.search(message, last), (got, err)
     assert last.startswith("fglib: ")
+
+
+def test_names_of_users_cannot_move_the_cursor_or_forge_a_line(fglib, grid):
+    grid.write_text(grid.read_text().replace("  base:", '  "a\\e[2J\\nrecorded": {method: {name: base}}\n  base:'))
+    code, out, _ = fglib("train", str(grid), "--preset", "paper", "--dry-run")
+    assert code == 0 and "\x1b" not in out and out.count("\n") == 4 and out.startswith(r"missing   a\x1b[2J\nrecorded")
 
 
 def test_an_unknown_command_or_option_is_a_usage_error(fglib):

@@ -25,6 +25,12 @@ def test_the_exit_code_is_that_of_the_process(folders, paper, code):
     assert re.fullmatch(r"(fglib: unknown paper 'graft'.*\n)?", done.stderr) and bool(done.stderr) == bool(code)
 
 
+def test_a_terminal_of_few_characters_gets_escapes(folders):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run(*FGLIB, "claims", "grafit", env=os.environ | plain)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.isascii()
+
+
 def test_ctrl_c_ends_in_one_sentence_and_keeps_what_is_recorded(fglib, folders):
     assert fglib("train", "digits", "--preset", "smoke", "--variants", "base")[0] == 0
     command = [*FGLIB, "train", "digits", "--set", "train.epochs=500", "--variants", "base_indi"]
