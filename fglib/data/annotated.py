@@ -5,17 +5,15 @@ returns (train, test). Boxes are moved into the center squares of the images, se
 `resident` and `skip_corrupt` are those of `folder.read_folder`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
 import torch
 
 from fglib.data.boxes import cropped_boxes, numbers, stored_sides
-from fglib.data.files import Store
 from fglib.data.folder import Listing, image_sets
 from fglib.data.images import Splits
-from fglib.data.tables import check_there, damaged, read_mat, read_pairs
+from fglib.data.store import Store
+from fglib.data.tables import damaged, look_up, read_lines, read_map, read_mat, read_xml
 
 AIRCRAFT_LEVELS = ("manufacturer", "family", "variant")
 
@@ -23,13 +21,13 @@ AIRCRAFT_LEVELS = ("manufacturer", "family", "variant")
 def cub200(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
     """CUB-200-2011, 5,994 images to train and 5,794 to test; level "species", named with its official number."""
     base = root / "CUB_200_2011"
-    files = dict(read_pairs(base / "images.txt", "image and file"))
+    files = read_map(base / "images.txt", "image and file")
     images = sorted(files, key=files.get)
     names, table = tuple(files[image] for image in images), base / "bounding_boxes.txt"
-    labels = _look_up(base / "image_class_labels.txt", "image and class", images)
-    classes = _look_up(base / "classes.txt", "class and name", labels)
-    trains = _look_up(base / "train_test_split.txt", "image and split", images)
-    boxes = _look_up(table, "image and box", images)
+    labels = look_up(base / "image_class_labels.txt", "image and class", images)
+    classes = look_up(base / "classes.txt", "class and name", labels)
+    trains = look_up(base / "train_test_split.txt", "image and split", images, ("0", "1"))
+    boxes = look_up(table, "image and box", images)
     low, extent = numbers(table, names, [box.split() for box in boxes]).split(2, dim=1)
     corners = torch.cat([low, low + extent], dim=1)
     sides = stored_sides(base / "images", names)
@@ -51,12 +49,12 @@ def aircraft(root: Path, size: int, *, resident: bool | str = "auto", skip_corru
     base = root / "fgvc-aircraft-2013b/data"
     listings = []
     for split in ("trainval", "test"):
-        images = sorted(image for image, _ in read_pairs(base / f"images_variant_{split}.txt", "image and variant"))
+        images = sorted(read_map(base / f"images_variant_{split}.txt", "image and variant"))
         levels = [
-            _look_up(base / f"images_{level}_{split}.txt", f"image and {level}", images) for level in AIRCRAFT_LEVELS
+            look_up(base / f"images_{level}_{split}.txt", f"image and {level}", images) for level in AIRCRAFT_LEVELS
         ]
         names, table = tuple(f"{image}.jpg" for image in images), base / "images_box.txt"
-        corners = numbers(table, names, [box.split() for box in _look_up(table, "image and box", images)])
+        corners = numbers(table, names, [box.split() for box in look_up(table, "image and box", images)])
         corners[:, :2] -= 1  # the first pixel is number 1 there, and the last belongs to the box
         boxes = cropped_boxes(corners, stored_sides(base / "images", names), size, table, names)
         listings.append(Listing(Store(base / "images"), names, tuple(zip(*levels)), boxes))
@@ -70,9 +68,8 @@ def dogs(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: 
     for split in ("train", "test"):
         names = tuple(sorted(str(file) for file in read_mat(base / f"lists/{split}_list.mat", "file_list")))
         breeds = tuple((name.split("/")[0].partition("-")[2],) for name in names)  # n02085620-Chihuahua/<file>
-        found = torch.tensor(
-            [_largest_box(base / "Annotation" / name.removesuffix(".jpg")) for name in names], dtype=torch.float64
-        )
+        found = [_largest_box(base / "Annotation" / name.removesuffix(".jpg")) for name in names]
+        found = numbers(base / "Annotation", names, found, 6)
         boxes = cropped_boxes(found[:, 2:], found[:, :2], size, base / "Annotation", names)
         listings.append(Listing(Store(base / "Images"), names, breeds, boxes))
     return image_sets(listings, ("breed",), size, resident=resident, skip_corrupt=skip_corrupt)
@@ -86,15 +83,16 @@ def celeba(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt
     """
     base = root / "celeba"
     table = base / "list_attr_celeba.txt"
-    check_there(table)
-    _, header, *rows = [*table.read_text(encoding="utf-8").splitlines(), "", ""]
-    levels, values = tuple(header.split()), {name: signs for name, *signs in map(str.split, filter(str.strip, rows))}
+    _, header, *rows = [*(line for _, line in read_lines(table)), "", ""]
+    levels, values = tuple(header.split()), {name: signs for name, *signs in map(str.split, filter(None, rows))}
     if not levels:
         raise damaged(table, "its second line needs the names of the attributes")
-    parts = read_pairs(base / "list_eval_partition.txt", "image and part")
+    partition = base / "list_eval_partition.txt"
+    images = sorted(read_map(partition, "image and part"))
+    parts = look_up(partition, "image and part", images, ("0", "1", "2"))
     listings = []
     for part in ("0", "2"):
-        names = tuple(sorted(name for name, own in parts if own == part))
+        names = tuple(image for image, own in zip(images, parts) if own == part)
         signs = [values.get(name, []) for name in names]
         for name, own in zip(names, signs):
             if len(own) != len(levels) or not set(own) <= {"1", "-1"}:
@@ -104,25 +102,15 @@ def celeba(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt
     return image_sets(listings, levels, size, resident=resident, skip_corrupt=skip_corrupt, crossed=True)
 
 
-def _look_up(path: Path, columns: str, keys: Sequence[str]) -> list[str]:
-    """What a table of two columns says of each key."""
-    known = dict(read_pairs(path, columns))
-    missing = next((key for key in keys if key not in known), None)
-    if missing is not None:
-        raise damaged(path, f"it needs {columns}, and {missing} is not in it")
-    return [known[key] for key in keys]
-
-
 def _largest_box(path: Path) -> tuple[float, ...]:
     """(width, height, x0, y0, x1, y1) of an annotation in the XML format of PASCAL VOC."""
-    check_there(path)
+    root = read_xml(path)
     try:
-        root = ElementTree.parse(path).getroot()
         boxes = [
             tuple(float(box.findtext(corner)) for corner in ("xmin", "ymin", "xmax", "ymax"))
             for box in root.findall("object/bndbox")
         ]
         largest = max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
         return float(root.findtext("size/width")), float(root.findtext("size/height")), *largest
-    except (ElementTree.ParseError, TypeError, ValueError) as error:
-        raise damaged(path, f"it needs the size of the image and the box of an object in XML ({error})") from error
+    except (TypeError, ValueError) as error:
+        raise damaged(path, f"it needs the size of the image and the box of an object ({error})") from error

@@ -3,16 +3,17 @@
 A box is (x0, y0, x1, y1) in pixels, half-open: x1 - x0 is its width.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from fglib.data.files import center_square
+from fglib.data.pixels import center_square, open_image
+from fglib.data.store import Store
 from fglib.data.tables import damaged
-from fglib.errors import DataError
+from fglib.errors import DataError, shortened
 
 
 def numbers(table: Path, names: Sequence[str], rows: Sequence[Sequence], count: int = 4) -> Tensor:
@@ -21,6 +22,8 @@ def numbers(table: Path, names: Sequence[str], rows: Sequence[Sequence], count: 
     for name, row in zip(names, rows):
         try:
             found.append([float(word) for word in row])
+            if not all(map(math.isfinite, found[-1])):
+                raise ValueError(f"got {shortened(row)}")
         except (TypeError, ValueError) as error:
             raise damaged(table, f"it needs {count} numbers for {name} ({error})") from error
         if len(found[-1]) != count:
@@ -46,11 +49,12 @@ def cropped_boxes(corners: Tensor, sides: Tensor, size: int, table: Path, names:
 
 
 def stored_sides(folder: Path, names: Sequence[str]) -> Tensor:
-    """Width and height (n,2) float64 of image files, NaN for one that cannot be read: who decodes it will complain."""
-    sides = torch.full((len(names), 2), torch.nan, dtype=torch.float64)
+    """Width and height (n,2) float64 of image files, NaN for one that cannot be read: `image_sets` then refuses it."""
+    store, sides = Store(folder), torch.full((len(names), 2), torch.nan, dtype=torch.float64)
     for i, name in enumerate(names):
         try:
-            with Image.open(folder / name) as image:
+            store.size(name)  # refuses what is no file
+            with (folder / name).open("rb") as file, open_image(file, Path(name).suffix) as image:
                 sides[i] = torch.tensor(image.size)
         except Exception:  # a damaged file makes Pillow's readers fail in any way they can
             continue
@@ -61,6 +65,7 @@ def _check_boxes(corners: Tensor, sides: Tensor, table: Path, names: Sequence[st
     faults = {
         "is not finite": ~corners.isfinite().all(dim=1),
         "is empty or reversed": (corners[:, 2:] <= corners[:, :2]).any(dim=1),
+        "has no image: it has no pixels": (sides < 1).any(dim=1),
         "lies outside the image": (corners[:, :2] >= sides).any(dim=1) | (corners[:, 2:] <= 0).any(dim=1),
     }
     for fault, wrong in faults.items():

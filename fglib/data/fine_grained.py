@@ -7,10 +7,10 @@ Each reads torchvision's layout and the official split, and returns (train, test
 from pathlib import Path
 
 from fglib.data.boxes import cropped_boxes, numbers, stored_sides
-from fglib.data.files import Store
 from fglib.data.folder import Listing, image_sets
 from fglib.data.images import Splits
-from fglib.data.tables import damaged, read_json, read_mat
+from fglib.data.store import Store
+from fglib.data.tables import damaged, read_json, read_mat, whole_numbers
 
 CAR_BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
@@ -18,14 +18,15 @@ CAR_BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 def flowers102(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
     """Oxford Flowers-102; level "class", named by its number 001 to 102; train is the official train + val."""
     base = root / "flowers-102"
-    labels = read_mat(base / "imagelabels.mat", "labels")
+    table = base / "imagelabels.mat"
+    labels = whole_numbers(table, read_mat(table, "labels"), 1, 102, "its classes are numbered 1 to 102")
     listings = []
     for parts in (("trnid", "valid"), ("tstid",)):
-        numbers = sorted(int(i) for part in parts for i in read_mat(base / "setid.mat", part))
-        if not numbers or not 1 <= numbers[0] <= numbers[-1] <= len(labels):
-            raise damaged(base / "setid.mat", f"images are numbered 1 to {len(labels)} in imagelabels.mat")
-        names = tuple(f"image_{i:05d}.jpg" for i in numbers)
-        listings.append(Listing(Store(base / "jpg"), names, tuple((f"{int(labels[i - 1]):03d}",) for i in numbers)))
+        known = f"images are numbered 1 to {len(labels)} in imagelabels.mat"
+        table = base / "setid.mat"
+        images = sorted(i for part in parts for i in whole_numbers(table, read_mat(table, part), 1, len(labels), known))
+        names = tuple(f"image_{i:05d}.jpg" for i in images)
+        listings.append(Listing(Store(base / "jpg"), names, tuple((f"{labels[i - 1]:03d}",) for i in images)))
     return image_sets(listings, ("class",), size, resident=resident, skip_corrupt=skip_corrupt)
 
 
@@ -40,10 +41,10 @@ def cars(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: 
         if not {"fname", "class"} <= columns:
             raise damaged(base / table, "its annotations need fname and class")
         rows = sorted(rows, key=lambda row: str(row["fname"]))
-        if not all(1 <= int(row["class"]) <= len(models) for row in rows):
-            raise damaged(base / table, f"classes are numbered 1 to {len(models)} in cars_meta.mat")
+        known = f"classes are numbered 1 to {len(models)} in cars_meta.mat"
+        labels = whole_numbers(base / table, (row["class"] for row in rows), 1, len(models), known)
         names = tuple(str(row["fname"]) for row in rows)
-        classes = tuple((str(models[int(row["class"]) - 1]),) for row in rows)
+        classes = tuple((str(models[label - 1]),) for label in labels)
         boxes = None
         if set(CAR_BOX) <= columns:
             corners = numbers(base / table, names, [[row[k] for k in CAR_BOX] for row in rows])
@@ -60,7 +61,8 @@ def food101(root: Path, size: int, *, resident: bool | str = "auto", skip_corrup
     for split in ("train", "test"):
         path = base / f"meta/{split}.json"
         try:
-            rows = sorted((f"{file}.jpg", dish) for dish, files in read_json(path).items() for file in files)
+            dishes = {dish: [*files] if isinstance(files, list) else None for dish, files in read_json(path).items()}
+            rows = sorted((file + ".jpg", dish) for dish, files in dishes.items() for file in files)
         except (AttributeError, TypeError) as error:
             raise damaged(path, "it needs a list of files for each dish") from error
         names, classes = tuple(file for file, _ in rows), tuple((dish,) for _, dish in rows)

@@ -1,7 +1,10 @@
 """Nested class folders, <split>/<level1>/<level2>/.../file, of any depth, in a folder or a zip archive."""
 
 import math
-from collections.abc import Sequence
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -9,11 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fglib.data.files import BILINEAR, FileImages, Store
-from fglib.data.hierarchy import Hierarchy
+from fglib.data.files import FileImages
+from fglib.data.hierarchy import ROOT, Hierarchy
 from fglib.data.images import ImageSet
-from fglib.errors import ConfigError, DataError
+from fglib.data.pixels import BILINEAR, image_suffixes, unread_suffixes
+from fglib.data.store import Store
+from fglib.errors import ConfigError, DataError, printable, shortened
 
+LAYOUT = "train/<class>/.../<file> and test/<class>/.../<file>, or <class>/.../<file> and a test_fraction"
+HEIF = {".heic", ".heif", ".hif"}
 RESIDENT_BYTES = 2e9  # a split up to this size is held decoded: it then fits on any GPU beside a network
 
 
@@ -61,7 +68,7 @@ def read_folder(
     """
     listing = list_images(root, split)
     options = {"resident": resident, "skip_corrupt": skip_corrupt, "qualify": qualify}
-    return image_sets([listing], levels or level_names(listing), size, **options)[0]
+    return image_sets([listing], level_names(listing, levels), size, **options)[0]
 
 
 def image_sets(
@@ -80,7 +87,10 @@ def image_sets(
     crossed: the levels are independent of each other, as in `Hierarchy.from_paths`.
     """
     if not (isinstance(resident, bool) or resident == "auto"):
-        raise ConfigError(f"resident must be true, false or 'auto', not {resident!r}")
+        raise ConfigError(f"resident must be true, false or 'auto', not {shortened(resident)}")
+    for part in listings:
+        if not part.names:
+            raise DataError(f"{part.store.path}: a split would have no images; the data set is not complete")
     paths = [path for part in listings for path in part.classes]
     hierarchy, targets = Hierarchy.from_paths(paths, levels, qualify=qualify, crossed=crossed)
     lengths = [len(part.names) for part in listings]
@@ -97,6 +107,7 @@ def image_sets(
         )
         if skip_corrupt:
             images = images.subset(images.images.readable())
+        _check_boxes_known(images)
         if resident is True or (resident == "auto" and math.prod(images.images.shape) <= RESIDENT_BYTES):
             images = replace(images, images=images.images.decode())
         sets.append(images)
@@ -104,33 +115,66 @@ def image_sets(
 
 
 def list_images(root: str | Path, split: str | None = None) -> Listing:
-    """The image files below `root` (a folder or zip archive) or below its folder `split`, with their classes."""
-    store = Store(Path(root).expanduser())
-    if not store.path.exists():
-        raise DataError(f"there is no folder or zip archive {store.path}; check the path")
+    """The image files below `root` (a folder or zip archive) or below its folder `split`, with their classes.
+
+    Warns of images in formats that cannot be read, with their numbers; what is no image is passed over.
+    """
+    store = _open(root)
     files, folders = store.names()
-    top = "" if split is None else _split_folder(store, folders, split) + "/"
-    suffixes = _readable_suffixes()
-    names = [f for f in files if f.startswith(top) and PurePosixPath(f).suffix.lower() in suffixes]
+    top = "" if split is None else _split_folder(store, files, folders, split) + "/"
+    inside = [(file, PurePosixPath(file).suffix.lower()) for file in files if file.startswith(top)]
+    names = [file for file, suffix in inside if suffix in image_suffixes()]
     classes = [tuple(name[len(top) :].split("/")[:-1]) for name in names]
+    unread = _unread(suffix for _, suffix in inside)
     if not names:
-        raise DataError(f"no images below {store.where(top)}; it needs class folders with images in them")
+        raise DataError(f"no images below {store.where(top)}{unread and f' but {unread}'}; expected {LAYOUT}")
+    for file, suffix in inside:
+        if not suffix and os.path.islink(store.where(file)) and not os.path.exists(store.where(file)):
+            raise DataError(f"{store.where(file)} is a link to something that does not exist; mend or remove it")
     filled = {top + "/".join(path[: k + 1]) for path in set(classes) for k in range(len(path))}
     empty = [folder for folder in folders if folder.startswith(top) and folder not in filled]
     if empty:
-        raise DataError(f"class folder {store.where(empty[0])} holds no images; add some or remove it")
+        here = _unread(suffix for file, suffix in inside if file.startswith(empty[0] + "/"))
+        raise DataError(
+            f"class folder {store.where(empty[0])} holds no images{here and f' but {here}'}; add some or remove it"
+        )
     for name, path in zip(names, classes):
         if not path or len(path) != len(classes[0]):
             deep = f"{store.where(name)} lies {len(path)} class folders deep"
             other = f", {store.where(names[0])} {len(classes[0])}" if path else ""
             raise DataError(f"{deep}{other}; every image needs the same number of class folders, at least one")
+    if unread:
+        warnings.warn(printable(f"{store.where(top)}: left out {unread}"), stacklevel=2)
     return Listing(store, tuple(names), tuple(classes))
 
 
-def level_names(listing: Listing) -> tuple[str, ...]:
-    """Default names of the folder levels: coarse and fine when there are two, else level1, level2, ..."""
+def _unread(suffixes: Iterable[str]) -> str:
+    """How many of the files are images that cannot be read, and what to do; nothing if there are none."""
+    found = Counter(suffix for suffix in suffixes if suffix in unread_suffixes())
+    if not found:
+        return ""
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.items(), key=lambda kind: (-kind[1], kind)))
+    heif = " (.heic also with the package pillow-heif)" if HEIF & set(found) else ""
+    files = "1 file" if found.total() == 1 else f"{found.total()} files"
+    return f"{files} that cannot be read as images: {kinds}; convert them to JPEG or PNG{heif}"
+
+
+def level_names(listing: Listing, levels: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The names given for the folder levels, or by default coarse and fine when there are two, else level1, ...
+
+    Raises ConfigError unless the names are as many as the levels on disk and all different.
+    """
     depth = len(listing.classes[0])
-    return ("coarse", "fine") if depth == 2 else tuple(f"level{k + 1}" for k in range(depth))
+    if levels is None:
+        return ("coarse", "fine") if depth == 2 else tuple(f"level{k + 1}" for k in range(depth))
+    names = {level for level in levels if isinstance(level, str) and level.strip()} - {ROOT}
+    if isinstance(levels, str) or not len(names) == len(levels) == depth:
+        raise ConfigError(
+            f"levels must be {depth} different name{'s' * (depth > 1)}, coarse to fine, as images lie {depth} class "
+            f"folder{'s' * (depth > 1)} deep below {listing.store.path}, and none may be '{ROOT}'; "
+            f"got {shortened(levels)}"
+        )
+    return tuple(levels)
 
 
 def split_listing(listing: Listing, fraction: float, seed: int = 0) -> tuple[Listing, Listing]:
@@ -159,26 +203,39 @@ def split_listing(listing: Listing, fraction: float, seed: int = 0) -> tuple[Lis
 
 
 def has_split(root: str | Path, split: str) -> bool:
-    """Whether a folder or zip archive has a folder of that split."""
+    """Whether a folder or zip archive has a folder of that split; DataError if there is neither."""
+    return _find_split(_open(root).names()[1], split) is not None
+
+
+def _open(root: str | Path) -> Store:
     store = Store(Path(root).expanduser())
-    return store.path.exists() and _find_split(store.names()[1], split) is not None
+    try:
+        there = store.path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
+        raise DataError(f"there is no folder or zip archive {store.path}; check the path")
+    return store
 
 
 def _find_split(folders: Sequence[str], split: str) -> str | None:
     """The folder of a split: at the top, or inside the only top folder, as in the zip of a whole folder."""
     tops = [folder for folder in folders if "/" not in folder]
-    places = [split] + [f"{tops[0]}/{split}"] * (len(tops) == 1)
+    places = [split, *(f"{top}/{split}" for top in tops if len(tops) == 1)]
     return next((place for place in places if place in folders), None)
 
 
-def _split_folder(store: Store, folders: Sequence[str], split: str) -> str:
+def _split_folder(store: Store, files: Sequence[str], folders: Sequence[str], split: str) -> str:
     found = _find_split(folders, split)
     if found is None:
-        tops = ", ".join(folder for folder in folders if "/" not in folder) or "no folders"
-        raise DataError(f"{store.path} has no folder '{split}' (it has {tops}); images belong in {split}/<class>/...")
+        tops = ", ".join(folder for folder in folders if "/" not in folder) or f"no folders and {len(files)} files"
+        raise DataError(f"{store.path} has no folder '{split}' (it has {tops}); expected {LAYOUT}")
     return found
 
 
-def _readable_suffixes() -> set[str]:
-    """File name endings of all formats that Pillow can open."""
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+def _check_boxes_known(images: ImageSet) -> None:
+    """Raises DataError for a box that is not known because its image could not be read."""
+    unknown = [] if images.boxes is None else images.boxes.isnan().any(dim=1).nonzero().flatten().tolist()
+    for i in unknown:
+        images.images[i]  # says why it cannot be read
+        raise DataError(f"the box of {images.images.store.where(images.paths[i])} is not known; read the set again")

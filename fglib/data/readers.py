@@ -5,7 +5,6 @@ in `taxonomies.py` and `fine_grained.py`, for Grafit, and in `annotated.py`, for
 Options shared by readers of image files: `resident` and `skip_corrupt`, as in `folder.read_folder`.
 """
 
-import pickle
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fglib.data.boxes import cropped_boxes, numbers
-from fglib.data.files import AREA, Store
+from fglib.data.cifar import read_cifar100
 from fglib.data.folder import Listing, has_split, image_sets, level_names, list_images, split_listing
 from fglib.data.hierarchy import Hierarchy
 from fglib.data.images import ImageSet, Splits
-from fglib.data.tables import read_columns
+from fglib.data.pixels import AREA
+from fglib.data.store import Store
+from fglib.data.tables import damaged, read_columns
 from fglib.errors import ConfigError, DataError, unknown
 
 DIGIT_GROUPS = {"loops": "0689", "strokes": "147", "curves": "235"}  # closed loops, straight strokes, open curves
@@ -84,7 +85,11 @@ def omniglot(root: Path, size: int, *, part: str = "small", skip_corrupt: bool =
         )
     keys = sorted(found)
     everything = Listing(Store(root), tuple(found[k] for k in keys), tuple(path for path, _ in keys))
-    trains = [int(stem.split("_")[1]) <= 15 for _, stem in keys]  # a file is called <id>_<drawer>.png
+    drawers = [stem.rpartition("_")[2] for _, stem in keys]  # a file is called <id>_<drawer>.png
+    for drawer, (_, stem) in zip(drawers, keys):
+        if not drawer.isdecimal():
+            raise DataError(f"{root / found[keys[0]]} and others: {stem} is not called <id>_<drawer>, as in omniglot")
+    trains = [int(drawer) <= 15 for drawer in drawers]
     listings = _divide(everything, trains)
     options = {"resident": True, "skip_corrupt": skip_corrupt, "qualify": True, "resample": AREA}
     sets = image_sets(listings, ("alphabet", "character"), size, **options)
@@ -108,7 +113,7 @@ def cifar100(
         raise ConfigError(f"per_class must be at least 1, got {per_class}")
     levels = ("superclass", "class")
     if not (root / "cifar100").is_dir():
-        train, test = _cifar_pickles(root, size, levels)
+        train, test = _cifar_files(root, size, levels)
         return [train.subset(_first(train.labels("class").tolist(), per_class)), test]
     train, test = (list_images(root / "cifar100", split) for split in ("train", "test"))
     train = train.subset(_first(train.classes, per_class))
@@ -123,6 +128,11 @@ def cub50(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt:
     rows = read_columns(table, ("path", "split", *levels, *box))
     rows.sort(key=lambda row: row["path"])
     names = tuple(row["path"] for row in rows)
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise damaged(table, f"it lists {name} twice")
+    if not {row["split"] for row in rows} <= {"train", "test"}:
+        raise damaged(table, "the split of each image is train or test")
     low, extent, sides = numbers(table, names, [[row[k] for k in box] for row in rows], 6).split(2, dim=1)
     everything = Listing(
         Store(root / "CUB50/images"),
@@ -190,8 +200,11 @@ def folder(
         )
     else:
         listings = list_images(path, "train"), list_images(path, "test")
+    depth, other = (len(part.classes[0]) for part in listings)
+    if depth != other:
+        raise DataError(f"{path}: images lie {depth} class folders deep in train, {other} in test; make them equal")
     options = {"resident": resident, "skip_corrupt": skip_corrupt, "qualify": qualify}
-    return image_sets(listings, levels or level_names(listings[0]), size, **options)
+    return image_sets(listings, level_names(listings[0], levels), size, **options)
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -201,30 +214,13 @@ def resize(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
 
 
-def _cifar_pickles(root: Path, size: int, levels: Sequence[str]) -> Splits:
-    """CIFAR-100 from torchvision's files. Its class checks them and gives the fine labels; the coarse ones lie
-    beside these in the same file, which it does not hand out."""
-    from torchvision.datasets import CIFAR100
-
-    try:
-        parts = [CIFAR100(str(root), train=train) for train in (True, False)]
-    except RuntimeError as error:
-        raise DataError(f"the CIFAR-100 files in {root / CIFAR100.base_folder} are damaged ({error})") from error
-    coarse_names = _unpickle(root, CIFAR100.base_folder, CIFAR100.meta["filename"])["coarse_label_names"]
-    paths = []
-    for part, ((file, _),) in zip(parts, (CIFAR100.train_list, CIFAR100.test_list)):
-        coarse = _unpickle(root, CIFAR100.base_folder, file)["coarse_labels"]
-        paths += [(coarse_names[c], part.classes[f]) for c, f in zip(coarse, part.targets)]
-    images = torch.cat([torch.from_numpy(part.data) for part in parts]).permute(0, 3, 1, 2)
-    hierarchy, targets = Hierarchy.from_paths(paths, levels)
-    whole = ImageSet(resize(images, size), hierarchy, targets, visible=hierarchy.levels)
+def _cifar_files(root: Path, size: int, levels: Sequence[str]) -> Splits:
+    """CIFAR-100 from torchvision's files, which hold decoded images."""
+    parts, paths = read_cifar100(root)
+    hierarchy, targets = Hierarchy.from_paths([path for part in paths for path in part], levels)
+    whole = ImageSet(resize(torch.cat(parts), size), hierarchy, targets, visible=hierarchy.levels)
     n = len(parts[0])
     return [whole.subset(range(n)), whole.subset(range(n, len(whole)))]
-
-
-def _unpickle(root: Path, *names: str) -> dict:
-    with open(root.joinpath(*names), "rb") as file:
-        return pickle.load(file, encoding="latin1")
 
 
 def _divide(listing: Listing, trains: Sequence[bool]) -> tuple[Listing, Listing]:

@@ -2,10 +2,18 @@
 
 import os
 from pathlib import Path
+from types import UnionType
+from typing import get_args
+
+import numpy as np
 
 from fglib.data.catalogue import IN_THE_BOX, SOURCES, Source
 from fglib.data.images import DataSet
-from fglib.errors import ConfigError, DataError, unknown
+from fglib.errors import ConfigError, DataError, shortened, unknown
+
+MAX_SIZE = 10_000  # pixels, the side of an image that a network is given
+MAX_COUNT = 10_000_000  # of images, classes and whatever else an option counts
+MAX_BYTES = 20e9  # of the images of a set that is made here, which are held in memory
 
 
 def load(
@@ -22,11 +30,12 @@ def load(
     Raises ConfigError for names and options that do not exist, DataError for data that is missing or damaged.
     """
     source = find_source(name)
-    _check_options(name, source, options)
-    size = source.size if size is None else size
-    if not isinstance(size, int) or size < 1:
-        raise ConfigError(f"size must be a positive number of pixels, got {size!r}")
+    options = _checked(name, source, options)
+    size = source.size if size is None else as_number(size)
+    if not fits(size, int) or not 1 <= size <= MAX_SIZE:
+        raise ConfigError(f"size must be a positive number of pixels up to {MAX_SIZE:,}, got {shortened(size)}")
     if not source.places:
+        _check_room(name, source, size, options)
         train, test = source.read(size, **options)
     else:
         root = find_root(root)
@@ -41,7 +50,7 @@ def load(
 
 def find_source(name: str) -> Source:
     """The entry of a named set; ConfigError with the nearest name if there is none."""
-    if name not in SOURCES:
+    if not isinstance(name, str) or name not in SOURCES:
         raise unknown("data set", name, SOURCES)
     return SOURCES[name]
 
@@ -62,18 +71,50 @@ def _places(source: Source, root: Path) -> list[Path]:
     return [root / place for place in source.places if (root / place).is_dir()]
 
 
-def _check_options(name: str, source: Source, options: dict) -> None:
+def _checked(name: str, source: Source, options: dict) -> dict:
+    """The options with numbers of numpy as those of Python; ConfigError for one that a reader does not take."""
     known = source.options()
-    for option, value in options.items():
+    for option in options:
         if option not in known:
             raise unknown("option", option, known, f"data set '{name}'")
+    options = {option: as_number(value) for option, value in options.items()}
+    for option, value in options.items():
         kind = known[option].annotation
-        if not isinstance(value, kind):
+        if not fits(value, kind):
             kind = getattr(kind, "__name__", str(kind))
-            raise ConfigError(f"option '{option}' of data set '{name}' must be {kind}, not {value!r}")
+            raise ConfigError(f"option '{option}' of data set '{name}' must be {kind}, not {shortened(value)}")
+        if isinstance(value, int) and option != "seed" and value > MAX_COUNT:
+            raise ConfigError(f"option '{option}' of data set '{name}' must be at most {MAX_COUNT:,}, not {value:,}")
     for option, parameter in known.items():
         if parameter.default is parameter.empty and option not in options:
             raise ConfigError(f"data set '{name}' needs the option '{option}'; {source.how}")
+    return options
+
+
+def _check_room(name: str, source: Source, size: int, options: dict) -> None:
+    """Raises ConfigError for more images than fit into memory, for sets that are made and not read."""
+    known = {option: parameter.default for option, parameter in source.options().items()} | options
+    count = sum(known.get(option) or 0 for option in ("images", "test_images"))
+    if count * 3 * size**2 > MAX_BYTES:
+        raise ConfigError(
+            f"{count:,} images of {size} pixels for data set '{name}' take more than {MAX_BYTES / 1e9:.0f} GB; make "
+            "fewer or smaller ones"
+        )
+
+
+def as_number(value: object) -> object:
+    """A number of numpy as the one of Python; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def fits(value: object, kind: type | UnionType) -> bool:
+    """Whether a value is of a kind: true and false are no numbers, and a number is finite and has 64 bits at most."""
+    kinds = get_args(kind) or (kind,)
+    if isinstance(value, bool):
+        return bool in kinds
+    if isinstance(value, int | float) and not -(2**63) <= value < 2**63:  # which NaN is not either
+        return False
+    return isinstance(value, kinds) and value != ""
 
 
 def _missing(name: str, source: Source, root: Path) -> DataError:

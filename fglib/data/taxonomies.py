@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fglib.data.files import Store
 from fglib.data.folder import Listing, image_sets, list_images
 from fglib.data.images import Splits
-from fglib.data.tables import damaged, read_json, read_pairs
+from fglib.data.store import Store
+from fglib.data.tables import damaged, read_json, read_map, read_pairs
 from fglib.data.wordnet import coarse_cut, spanning_tree
 from fglib.errors import ConfigError, DataError
 
@@ -112,10 +112,7 @@ def _coarse_classes(base: Path, wnids: Sequence[str], coarse_map: str | None, nu
 
 
 def _read_map(path: Path, wnids: Sequence[str]) -> dict[str, str]:
-    coarse: dict[str, str] = {}
-    for wnid, name in read_pairs(path, "wnid and coarse name"):
-        if coarse.setdefault(wnid, name) != name:
-            raise damaged(path, f"it puts {wnid} both under '{coarse[wnid]}' and under '{name}'")
+    coarse = read_map(path, "wnid and coarse name")
     _check_all_in(path, coarse, wnids)
     return coarse
 
@@ -130,7 +127,7 @@ def _check_all_in(path: Path, known: dict, wnids: Sequence[str]) -> None:
 def _categories(path: Path) -> dict[int, tuple[str, ...]]:
     """{category: its names from kingdom to species}."""
     try:
-        return {row["id"]: (*(row[rank] for rank in RANKS[:-1]), row["name"]) for row in read_json(path)}
+        return {row["id"]: _names(row, (*RANKS[:-1], "name")) for row in read_json(path)}
     except (KeyError, TypeError) as error:
         raise damaged(path, f"it needs a list of categories with id, {', '.join(RANKS[:-1])} and name") from error
 
@@ -138,9 +135,14 @@ def _categories(path: Path) -> dict[int, tuple[str, ...]]:
 def _supercategories(path: Path) -> dict[int, tuple[str, str]]:
     """{category: its supercategory and species}."""
     try:
-        return {row["id"]: (row["supercategory"], row["name"]) for row in read_json(path, _shrink)["categories"]}
+        rows = read_json(path, _shrink)["categories"]
+        return {row["id"]: _names(row, ("supercategory", "name")) for row in rows}
     except (KeyError, TypeError) as error:
         raise damaged(path, "it needs a list of categories with id, supercategory and name") from error
+
+
+def _names(row: dict, keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple("" + row[key] for key in keys)  # TypeError for what is not a text
 
 
 def _competition_split(path: Path, store: Store, paths: dict[int, tuple[str, ...]]) -> Listing:

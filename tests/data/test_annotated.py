@@ -288,6 +288,7 @@ def test_celeba_without_one_of_its_tables(celeba):
 def test_damaged_images_are_left_out_on_demand(name, request, tmp_path):
     base = request.getfixturevalue(name)
     whole = load(name, tmp_path, size=10)
+    assert not load(name, tmp_path, size=10, resident=False).train.resident
     damaged = next(base.rglob(whole.train.paths[0]))
     damaged.write_bytes(b"no image")
     with pytest.raises(DataError, match=damaged.name):
@@ -297,4 +298,3 @@ def test_damaged_images_are_left_out_on_demand(name, request, tmp_path):
     assert data.train.paths == whole.train.paths[1:]
     if name != "celeba":
         assert torch.equal(data.train.boxes, whole.train.boxes[1:])
-    assert not load(name, tmp_path, size=10, resident=False).train.resident

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from fglib.data.boxes import cropped_boxes, numbers, stored_sides
-from fglib.data.files import FileImages, Store
+from fglib.data.files import FileImages
+from fglib.data.store import Store
 from fglib.errors import DataError
 
 TABLE = Path("set/boxes.txt")

@@ -1,10 +1,11 @@
 import zipfile
+from dataclasses import replace
 
 import pytest
 import torch
 
 from fglib.data import folder
-from fglib.data.folder import has_split, list_images, read_folder, split_listing
+from fglib.data.folder import has_split, image_sets, list_images, read_folder, split_listing
 from fglib.errors import ConfigError, DataError
 
 
@@ -83,14 +84,15 @@ def test_endings_may_be_capital_and_of_any_format(tmp_path, write_image):
 def test_missing_places(catalogue, tmp_path):
     with pytest.raises(DataError, match="no folder or zip archive .*nowhere"):
         read_folder(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"shop has no folder 'val' \(it has test, train\); images belong in val/"):
+    with pytest.raises(DataError, match=r"shop has no folder 'val' \(it has test, train\); expected train/<class>/"):
         read_folder(catalogue, "val")
     (tmp_path / "void").mkdir()
     with pytest.raises(DataError, match="no images below .*void"):
         read_folder(tmp_path / "void")
     assert has_split(catalogue, "test")
     assert not has_split(catalogue, "val")
-    assert not has_split(tmp_path / "nowhere", "test")
+    with pytest.raises(DataError, match="no folder or zip archive .*nowhere"):
+        has_split(tmp_path / "nowhere", "test")
 
 
 @pytest.mark.parametrize("where", ["bags/clutch", "hats", "hats/cap"])
@@ -114,8 +116,9 @@ def test_images_outside_of_class_folders(tmp_path, write_image):
 
 
 def test_levels_must_fit_the_depth(catalogue):
-    with pytest.raises(ConfigError, match="bags/tote is 2 deep, but the levels are a, b, c"):
-        read_folder(catalogue, "train", levels=("a", "b", "c"))
+    for levels in (("a", "b", "c"), ("a",), (), ("a", "a"), ("a", ""), ("a", 1), ("a", "everything"), "ab"):
+        with pytest.raises(ConfigError, match="levels must be 2 different names.* none may be 'everything'; got "):
+            read_folder(catalogue, "train", levels=levels)
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -166,3 +169,76 @@ def test_a_test_part_needs_images_to_spare(tmp_path, write_image):
     for fraction in (0, 1, -0.5):
         with pytest.raises(ConfigError, match="test_fraction must lie between 0 and 1"):
             split_listing(list_images(tmp_path), fraction)
+
+
+def test_images_that_cannot_be_read_are_counted(catalogue):
+    (catalogue / "train/bags/tote/notes.txt").write_text("to sort")
+    (catalogue / "train/Thumbs.db").write_bytes(b"x")
+    for i in range(3):
+        (catalogue / f"train/bags/tote/IMG_{i}.HEIC").write_bytes(b"x")
+    (catalogue / "train/bags/tote/IMG_3.cr2").write_bytes(b"x")
+    (catalogue / "test/bags/tote/IMG.svg").write_bytes(b"x")
+    if ".heic" in folder.image_suffixes():
+        pytest.skip("pillow-heif is installed, so HEIC is read")
+    message = r"shop/train: left out 4 files that cannot be read as images: 3 .heic, 1 .cr2; convert .* pillow-heif"
+    with pytest.warns(UserWarning, match=message) as caught:
+        assert len(read_folder(catalogue, "train", size=4)) == 9
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="shop/test: left out 1 file that .*: 1 .svg; convert them to JPEG or PNG$"):
+        read_folder(catalogue, "test", size=4)
+    for path in (catalogue / "train/bags/tote").glob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match="class folder .*train/bags holds no images but 4 files that cannot be read"):
+        read_folder(catalogue, "train", size=4)
+    for path in (catalogue / "train").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"no images below .*train but 4 files that cannot be read .*3 .heic, 1 .cr2"):
+        read_folder(catalogue, "train", size=4)
+
+
+def test_a_class_folder_that_is_a_dead_link_is_named(catalogue):
+    (catalogue / "train/bags/clutch").symlink_to("/nowhere")
+    with pytest.raises(DataError, match="train/bags/clutch is a link to something that does not exist; mend or remove"):
+        read_folder(catalogue, "train", size=4)
+
+
+@pytest.mark.parametrize("files", [(), ("0.png",), ("notes.txt",)])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_flat_and_empty_places_say_which_layout_is_expected(tmp_path, write_image, files, zipped):
+    place = tmp_path / "flat"
+    place.mkdir()
+    for name in files:
+        write_image(place / "0.png").rename(place / name)
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "flat.zip", "w") as archive:
+            for name in files:
+                archive.write(place / name, name)
+        place = tmp_path / "flat.zip"
+    for split in ("train", "test"):
+        with pytest.raises(DataError, match=rf"no folder '{split}' \(it has no folders and {len(files)} files\); "):
+            read_folder(place, split)
+    assert not has_split(place, "train")
+    if files != ("0.png",):
+        with pytest.raises(DataError, match="no images below .*flat.*; expected train/<class>/.../<file> and test/"):
+            read_folder(place)
+
+
+def test_a_split_without_images_is_an_error(catalogue):
+    train = list_images(catalogue, "train")
+    with pytest.raises(DataError, match="shop: a split would have no images"):
+        image_sets([train, train.subset([])], ("coarse", "fine"), 4)
+
+
+def test_a_box_that_is_not_known_is_an_error(catalogue):
+    boxes = torch.tensor([[0.0, 0, 2, 2]] * 9)
+    boxes[4] = torch.nan
+    train = replace(list_images(catalogue, "train"), boxes=boxes)
+    for resident in (True, False):  # the image can be read now, and could not when its size was asked for
+        with pytest.raises(DataError, match="the box of .*shoes/boot/1.png is not known; read the set again"):
+            image_sets([train], ("coarse", "fine"), 4, resident=resident)
+    (catalogue / train.names[4]).write_bytes(b"no image")
+    with pytest.raises(DataError, match="cannot decode image .*shoes/boot/1.png"):
+        image_sets([train], ("coarse", "fine"), 4, resident=False)
+    with pytest.warns(UserWarning, match="left out 1 of 9"):
+        (images,) = image_sets([train], ("coarse", "fine"), 4, skip_corrupt=True)
+    assert images.boxes.isfinite().all()

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fglib.data.files import FileImages, Store
+from fglib.data.files import FileImages
 from fglib.data.hierarchy import ROOT, Hierarchy
 from fglib.data.images import DataSet, ImageSet
+from fglib.data.store import Store
 from fglib.errors import ConfigError, DataError, HiddenLabelsError
 
 HIERARCHY, TARGETS = Hierarchy.from_paths(

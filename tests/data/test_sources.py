@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fglib.data.sources import SOURCES, find_root, load, status
@@ -63,6 +64,12 @@ def test_the_root_is_the_argument_else_the_variable_else_the_cache(monkeypatch):
     assert find_root() == Path.home() / ".cache/fglib"
 
 
+def test_numbers_of_numpy_are_numbers():
+    data = load("patches", size=np.int64(32), images=np.int32(12), big=np.uint8(3), small=5)
+    assert data.train.images.shape == (12, 3, 32, 32)
+    assert len(load("nested_patches", images=40, noise=np.float32(0.5)).train) == 40
+
+
 def test_options_reach_the_reader():
     data = load("patches", size=32, images=12, big=3, small=5, seed=1)
     assert len(data.train) == len(data.test) == 12
@@ -82,8 +89,26 @@ def test_options_reach_the_reader():
         ("imagenet", {"num_coarse": "127"}, "option 'num_coarse' of data set 'imagenet' must be int, not '127'"),
         ("inaturalist2018", {"year": 2019}, "unknown option 'year' in data set 'inaturalist2018'"),
         ("folder", {}, "data set 'folder' needs the option 'path'"),
-        ("digits", {"size": 0}, "size must be a positive number of pixels, got 0"),
-        ("digits", {"size": "16"}, "size must be a positive number of pixels, got '16'"),
+        ("digits", {"size": 0}, "size must be a positive number of pixels up to 10,000, got 0"),
+        ("digits", {"size": "16"}, "size must be a positive number of pixels up to 10,000, got '16'"),
+        ("digits", {"size": True}, "size must be a positive number .* got True"),
+        ("digits", {"size": 8.0}, "size must be a positive number .* got 8.0"),
+        ("digits", {"size": 10_001}, "size must be a positive number of pixels up to 10,000, got 10001"),
+        ("patches", {"images": True}, "option 'images' of data set 'patches' must be int, not True"),
+        (
+            "patches",
+            {"images": 10**7 + 1},
+            "option 'images' of data set 'patches' must be at most 10,000,000, not",
+        ),
+        ("patches", {"images": 10**30}, "option 'images' of data set 'patches' must be int, not 10"),
+        ("patches", {"images": 10**7}, "10,000,000 images of 64 pixels for data set 'patches' take more than 20 GB"),
+        ("patches", {"seed": 2**63}, "option 'seed' .* must be int, not 9223372036854775808"),
+        ("nested_patches", {"noise": float("nan")}, r"option 'noise' .* must be int \| float, not nan"),
+        ("nested_patches", {"noise": np.float64("inf")}, r"option 'noise' .* must be int \| float, not inf"),
+        ("folder", {"path": ""}, r"option 'path' of data set 'folder' must be str \| .*Path, not ''"),
+        ("folder", {"path": ".", "test_fraction": float("nan")}, "option 'test_fraction' .* not nan"),
+        ("folder", {"path": ".", "skip_corrupt": 1}, "option 'skip_corrupt' .* must be bool, not 1"),
+        (["digits"], {}, "unknown data set"),
     ],
 )
 def test_wrong_names_and_options(name, options, message):

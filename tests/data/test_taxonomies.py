@@ -56,7 +56,7 @@ def test_a_map_elsewhere_comes_first(imagenet, tmp_path):
     ("content", "message"),
     [
         ("n03 a\nn21 b\n", r"coarse127.txt is not .*: 2 of the 4 classes are not in it: n04, n22$"),
-        ("n03 a\nn04 a\nn21 b\nn22 b\nn03 b\n", "it puts n03 both under 'a' and under 'b'"),
+        ("n03 a\nn04 a\nn21 b\nn22 b\nn03 b\n", "it gives n03 both 'a' and 'b'"),
         ("n03\nn04 a\n", "line 1 needs wnid and coarse name and is 'n03'"),
     ],
 )
@@ -213,7 +213,7 @@ def test_inaturalist_tables_of_another_content(inaturalist, year, name, content)
 
 def test_an_image_that_is_not_there_is_named(inaturalist, year):
     (inaturalist / f"train_val{year}/Any/5/2.png").unlink()
-    with pytest.raises(DataError, match=f"cannot decode image .*train_val{year}/Any/5/2.png"):
+    with pytest.raises(DataError, match=f"cannot read .*train_val{year}/Any/5/2.png"):
         load(inaturalist.name, inaturalist.parent, size=8)
 
 
