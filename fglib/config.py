@@ -42,7 +42,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The trunk: `small_resnet` with a width and blocks, or a torchvision ResNet, ResNeXt, RegNet or InceptionV3."""
+    """The trunk: `small_resnet` (width, blocks), `whitened` (width), or a ResNet, ResNeXt, RegNet or InceptionV3."""
 
     backbone: str = "resnet18"
     stem: str = "224px"  # "32px": a 3x3 convolution of stride 1 and no max-pool

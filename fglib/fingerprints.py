@@ -25,12 +25,15 @@ LOOP = (
     ("fglib.schedule", "learning_rate"),
     ("fglib.data.loader", "epoch_batches"),
     ("fglib.data.augment", "Augment"),
-    ("fglib.models.backbones", "Trunk"),
+    ("fglib.models.trunk", "Trunk"),
     ("fglib.models.backbones", "_subsample_first"),
     ("fglib.methods.protocol", "Task"),
 )
 # What builds a backbone of this name; torchvision's networks share one place, and its version is in every record.
-BODIES = {"small_resnet": ("fglib.models.backbones", "small_resnet")}
+BODIES = {
+    "small_resnet": ("fglib.models.backbones", "small_resnet"),
+    "whitened": ("fglib.models.whitened", "WhitenedTrunk"),
+}
 TORCHVISION = ("fglib.models.backbones", "_torchvision_body")
 UNREAD = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")  # fields of the syntax tree
 

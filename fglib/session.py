@@ -8,6 +8,7 @@ import torch
 
 from fglib.checkpoint import Progress, load_checkpoint
 from fglib.config import DataConfig, RunConfig
+from fglib.data.augment import to_unit_interval
 from fglib.data.fingerprint import data_fingerprint
 from fglib.data.hierarchy import ROOT
 from fglib.data.images import DataSet
@@ -19,6 +20,8 @@ from fglib.models import Trunk
 from fglib.provenance import peak_memory
 from fglib.runs import Plan, start_of
 from fglib.train import fit, memory_format
+
+PREPARED = 5000  # training images, evenly spread, that a trunk is prepared from
 
 
 def pick_device(name: str) -> torch.device:
@@ -68,7 +71,11 @@ def start(config: RunConfig, data: DataSet, pretrained: Trunk | None = None) -> 
     fine = config.data.fine if config.use_fine else None
     task = Task.of(training_view(config, data), config.data.coarse, fine, pretrained)
     torch.manual_seed(config.seed)
-    return build_method(config, task)
+    method = build_method(config, task)
+    if hasattr(method.trunk, "prepare"):
+        rows = torch.linspace(0, len(data.train) - 1, min(len(data.train), PREPARED)).long()
+        method.trunk.prepare(to_unit_interval(data.train.pixels(rows)))
+    return method
 
 
 def training_view(config: RunConfig, data: DataSet):

@@ -1,12 +1,7 @@
-"""Trunks: convolutional networks without their classifier.
-
-A trunk takes images (B, 3, H, W) in [0, 1], normalizes them by its own channel statistics, and gives the
-last feature map (`maps`) or its spatial mean (`forward`), the f(x) of the papers.
-"""
+"""The trunks that a configuration names: a small ResNet, a whitened network, and torchvision's."""
 
 import copy
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,57 +11,36 @@ from torchvision.models.resnet import BasicBlock, conv1x1
 
 from fglib.config import ModelConfig
 from fglib.errors import ConfigError, unknown
+from fglib.models.trunk import Trunk
 from fglib.models.weights import load_torchvision_weights
+from fglib.models.whitened import WhitenedTrunk
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)  # InceptionV3's mean and deviation: its weights were trained on pixels from -1 to 1
 SIMD = 16  # floats in the widest register, of AVX-512
+OURS = ("small_resnet", "whitened")
 OUTSIDE = ("AuxLogits", "avgpool", "dropout", "fc")  # parts of torchvision's networks that make no feature map
-
-
-class Trunk(nn.Module):
-    """Normalization, a convolutional body (B, 3, H, W) -> (B, dim, h, w), and global average pooling."""
-
-    def __init__(
-        self, body: nn.Module, dim: int, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
-    ) -> None:
-        super().__init__()
-        self.body, self.dim = body, dim
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-
-    def maps(self, images: Tensor) -> Tensor:
-        """Last feature map (B, dim, h, w) of images (B, 3, H, W) in [0, 1]; ConfigError where they are too small."""
-        try:
-            return self.body((images - self.mean) / self.std)
-        except RuntimeError as e:
-            if "too small" not in str(e) and "greater than actual input size" not in str(e):
-                raise
-            height, width = images.shape[-2:]
-            raise ConfigError(
-                f"images of {height} x {width} pixels are too small for this network: nothing is left of them before "
-                "its last layer; set data.size higher or model.layer to an earlier one"
-            ) from e
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Features (B, dim) of images (B, 3, H, W) in [0, 1]: the spatial mean of the last feature map."""
-        return self.maps(images).mean((2, 3))
 
 
 def build_trunk(config: ModelConfig) -> Trunk:
     """The trunk a configuration names.
 
     `small_resnet` is a basic-block ResNet for small images with `width` channels in its first stage, doubled
-    in each further one. Every other name is a torchvision ResNet, ResNeXt, Wide ResNet, RegNet or inception_v3; the
-    stem "32px" (a 3x3 convolution of stride 1, no max-pool) suits small images. `weights` loads torchvision's. `layer`
-    ends the network early: the output of the layer of that name is the feature map.
+    in each further one, `whitened` the network of that file, with stages of half, two and two times `width` channels.
+    Every other name is a torchvision ResNet, ResNeXt, Wide ResNet, RegNet or inception_v3; the stem "32px" (a 3x3
+    convolution of stride 1, no max-pool) suits small images. `weights` loads torchvision's. `layer` ends the network
+    early: the output of the layer of that name is the feature map.
     """
     if config.stem not in ("32px", "224px"):
         raise unknown("stem", config.stem, ("32px", "224px"))
+    if config.backbone in OURS and config.weights:
+        raise ConfigError(f"model.weights is {config.weights!r}, but {config.backbone} has no pre-trained weights")
+    if config.backbone == "whitened":
+        if config.layer is not None:
+            raise ConfigError(
+                f"model.layer is {config.layer!r}, but the whitened network cannot end early; leave it out"
+            )
+        return WhitenedTrunk((config.width // 2, 2 * config.width, 2 * config.width))
     if config.backbone == "small_resnet":
-        if config.weights:
-            raise ConfigError(f"model.weights is {config.weights!r}, but small_resnet has no pre-trained weights")
         body, dim = small_resnet(config.width, config.blocks)
     else:
         body, dim = _torchvision_body(config)
@@ -104,7 +78,7 @@ def _torchvision_body(config: ModelConfig) -> tuple[nn.Module, int]:
     families = ("resnet", "resnext", "wide_resnet", "regnet", "inception")
     known = [n for n in tv.list_models(module=tv) if n.startswith(families)]
     if config.backbone not in known:
-        raise unknown("backbone", config.backbone, [*known, "small_resnet"])
+        raise unknown("backbone", config.backbone, [*known, *OURS])
     # said outright, because torchvision warns that the default of its InceptionV3 will change
     options = {"init_weights": not config.weights} if config.backbone == "inception_v3" else {}
     network = tv.get_model(config.backbone, weights=None, **options)

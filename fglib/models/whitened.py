@@ -11,7 +11,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from fglib.models.backbones import Trunk
+from fglib.models.trunk import Trunk
 
 PATCH = 2  # pixels on a side of the patches that are whitened
 NOISE = 5e-4  # added to the variance of every direction: flat patches have directions without any
@@ -32,8 +32,8 @@ class WhitenedTrunk(Trunk):
         super().__init__(nn.Sequential(OrderedDict(layers)), channels)
 
     @torch.no_grad()
-    def whiten(self, images: Tensor) -> None:
-        """Set the filters of the first layer from training images (n, 3, H, W) in [0, 1]."""
+    def prepare(self, images: Tensor) -> None:
+        """Set the filters of the first layer to whiten the patches of these images."""
         pixels = (images - self.mean) / self.std
         patches = pixels.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # (n, 3, h, w, PATCH, PATCH)
         patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1).double()  # (patches, 3 PATCH^2)

@@ -13,7 +13,7 @@ def images(n=40, size=32):
 
 def test_the_first_layer_whitens_the_patches_it_was_set_from():
     trunk, x = WhitenedTrunk(), images()
-    trunk.whiten(x)
+    trunk.prepare(x)
     conv = trunk.body.stem[0]
     scores = torch.nn.functional.conv2d((x - trunk.mean) / trunk.std, conv.weight, stride=2)  # disjoint patches
     scores = scores.permute(0, 2, 3, 1).flatten(0, 2).double()
@@ -29,13 +29,13 @@ def test_the_first_layer_whitens_the_patches_it_was_set_from():
 
 def test_flat_images_give_finite_filters():
     trunk = WhitenedTrunk()
-    trunk.whiten(torch.full((4, 3, 32, 32), 0.5))
+    trunk.prepare(torch.full((4, 3, 32, 32), 0.5))
     assert trunk.body.stem[0].weight.isfinite().all()
 
 
 def test_filters_are_fixed_and_all_else_is_trained():
     trunk, x = WhitenedTrunk(), images(8)
-    trunk.whiten(x)
+    trunk.prepare(x)
     before = trunk.body.stem[0].weight.clone()
     optimizer = torch.optim.SGD(trunk.parameters(), lr=0.1, weight_decay=0.1)
     trunk.train()(x).square().mean().backward()
