@@ -3,6 +3,7 @@
 Fine labels are hidden by default of use, not of storage: what an experiment may not see, `labels` refuses.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -147,3 +148,35 @@ class DataSet:
     def with_root(self) -> "DataSet":
         """The same data with the level ROOT above all others, see `Hierarchy.with_root`."""
         return replace(self, train=self.train.with_root(), test=self.test.with_root())
+
+    def validation(self, level: str, fraction: float, seed: int = 0) -> "DataSet":
+        """The same data with a part of the training images in place of the test images, which are left out.
+
+        Each class of `level`, which must be visible, gives its share of `fraction`, drawn with `seed`, and keeps at least
+        one image for training. What is chosen by this part is chosen without the test images, and without any label
+        but those of `level`. DataError where no class has an image to give.
+        """
+        train, held = split_by_class(self.train.labels(level), fraction, seed)
+        if not len(held):
+            raise DataError(
+                f"the {len(self.train)} training images of '{self.name}' are too few to hold out {fraction:g} of each "
+                f"class of level '{level}' for validation"
+            )
+        return replace(self, train=self.train.subset(train), test=self.train.subset(held))
+
+
+def split_by_class(labels: Tensor, fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Indices of items with labels (n,), ascending, in two parts: what stays, and `fraction` of every class.
+
+    Shares are rounded so that their sum comes out right over many small classes too; a class keeps one item at least.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    held, seen = [], 0
+    for label in labels.unique():
+        members = (labels == label).nonzero().flatten()
+        share = math.floor((seen + len(members)) * fraction) - math.floor(seen * fraction)
+        seen += len(members)
+        held.append(members[torch.randperm(len(members), generator=draw)[: min(share, len(members) - 1)]])
+    apart = torch.zeros(len(labels), dtype=torch.bool)
+    apart[torch.cat(held)] = True
+    return (~apart).nonzero().flatten(), apart.nonzero().flatten()
