@@ -152,9 +152,9 @@ class DataSet:
     def validation(self, level: str, fraction: float, seed: int = 0) -> "DataSet":
         """The same data with a part of the training images in place of the test images, which are left out.
 
-        Each class of `level`, which must be visible, gives its share of `fraction`, drawn with `seed`, and keeps at least
-        one image for training. What is chosen by this part is chosen without the test images, and without any label
-        but those of `level`. DataError where no class has an image to give.
+        Each class of `level`, which must be visible, gives its share of `fraction`, drawn with `seed`, and keeps one
+        image at least. What is chosen by this part is chosen without the test images, and without any label but those
+        of `level`. DataError where no class has an image to give.
         """
         train, held = split_by_class(self.train.labels(level), fraction, seed)
         if not len(held):

@@ -6,7 +6,7 @@ training and feeds nothing back.
 """
 
 from fglib.errors import unknown
-from fglib.measure import basic, coarse2fine, grafit, patterns, subtle
+from fglib.measure import basic, coarse2fine, grafit, patterns, subtle, within
 from fglib.measure.subtle import errors
 from fglib.measure.trained import Arrays, Metrics, Trained
 
@@ -14,6 +14,8 @@ MEASURES = {
     "accuracy": basic.accuracy,
     "retrieval": basic.retrieval,
     "wide_retrieval": basic.wide_retrieval,
+    "within": within.within,
+    "collection": within.collection,
     "gallery": basic.gallery,
     "embedding": basic.embedding,
     "attention": patterns.attention,

@@ -1,0 +1,75 @@
+"""How much fine information is left, whatever happened to the coarse one: retrieval inside the query's coarse class.
+
+Where a coarse class has a single fine class every answer is right. Queries of such classes are left out of what is
+measured within, and counted.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from fglib.measure.trained import Arrays, Metrics, Trained
+from fglib.retrieval import evaluate_retrieval
+
+
+def within(trained: Trained) -> tuple[Metrics, Arrays]:
+    """Test images among themselves, each ranked against those of its own coarse class; percent.
+
+    within_r1, within_map: fine Recall@1 and mAP over the queries that have a choice and an answer. within_chance: what
+    within_r1 is at random. within_queries: their share of the test images.
+    """
+    features, labels = trained.test_features, (trained.test_labels("coarse"), trained.test_labels("fine"))
+    return _within("within", features, *labels), {}
+
+
+def collection(trained: Trained) -> tuple[Metrics, Arrays]:
+    """Test images against the training images, which are the collection of a search; percent.
+
+    collection_r1, collection_map: fine Recall@1 and mAP over everything. collection_within_r1 and its likes: inside the
+    query's own coarse class, as in `within`.
+    """
+    query, gallery = trained.test_features, trained.train_features
+    fine, known = trained.test_labels("fine"), trained.train_labels("fine")
+    report = evaluate_retrieval(query, fine, gallery, known, ks=(1,))
+    coarse, classes = trained.test_labels("coarse"), trained.train_labels("coarse")
+    return {
+        "collection_r1": 100 * report.recall[1],
+        "collection_map": 100 * report.mean_average_precision,
+        **_within("collection_within", query, coarse, fine, gallery, classes, known),
+    }, {}
+
+
+def _within(
+    name: str,
+    query: Tensor,
+    coarse: Tensor,
+    fine: Tensor,
+    gallery: Tensor | None = None,
+    gallery_coarse: Tensor | None = None,
+    gallery_fine: Tensor | None = None,
+) -> Metrics:
+    """Metrics of a search class by class; without a gallery the queries are searched, each without itself."""
+    hits, precision, chance = 0.0, [], []
+    for label in coarse.unique():
+        rows = (coarse == label).nonzero().flatten()
+        among = rows if gallery is None else (gallery_coarse == label).nonzero().flatten()
+        there = (fine if gallery is None else gallery_fine)[among]
+        if len(there.unique()) < 2:
+            continue
+        search = () if gallery is None else (gallery[among], there)
+        report = evaluate_retrieval(query[rows], fine[rows], *search, ks=(1,))
+        answered = ~report.average_precision.isnan()
+        hits += report.recall[1] * int(answered.sum()) if answered.any() else 0.0
+        precision.append(report.average_precision[answered])
+        own = int(gallery is None)  # a query is not its own answer
+        right = (fine[rows][:, None] == there).sum(1) - own
+        chance.append((right / (len(among) - own))[answered])
+    count = sum(map(len, precision))
+    means = [torch.cat(values).double().mean().item() if count else math.nan for values in (precision, chance)]
+    return {
+        f"{name}_r1": 100 * hits / count if count else math.nan,
+        f"{name}_map": 100 * means[0],
+        f"{name}_chance": 100 * means[1],
+        f"{name}_queries": 100 * count / len(fine),
+    }
