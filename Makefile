@@ -49,8 +49,9 @@ bench: $(PEERS)
 setup: $(STAMP)
 
 # A virtual environment of the first Python that is recent enough, uv inside it unless uv is at hand, then torch
-# first and pinned, so that no other package chooses its build. uv does not read pip's settings: a registry named
-# there is handed on.
+# first and pinned, so that no other package chooses its build. All of it is compiled: where Python may not write
+# bytecode, every process would compile what it imports, for seconds. uv does not read pip's settings: a registry
+# named there is handed on.
 $(PEERS): $(STAMP)
 $(STAMP) $(PEERS): pyproject.toml constraints.txt
 	@set -e; \
@@ -79,6 +80,8 @@ $(STAMP) $(PEERS): pyproject.toml constraints.txt
 	  index=$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}; \
 	  if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	fi; \
-	"$$uv" pip install --python $(BIN)/python --constraint constraints.txt $(TORCH); \
-	"$$uv" pip install --python $(BIN)/python --constraint constraints.txt --editable '.[$(EXTRAS_OF_$(@F))]'; \
+	install() { "$$uv" pip install --python $(BIN)/python --constraint constraints.txt --compile-bytecode "$$@"; }; \
+	install $(TORCH); \
+	install --editable '.[$(EXTRAS_OF_$(@F))]'; \
+	$(BIN)/python -m compileall -q fglib; \
 	touch $@

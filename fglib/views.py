@@ -5,7 +5,6 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.functional import five_crop
 
 
 def five_crops(images: Tensor, side: int, padding: int = 0) -> Tensor:
@@ -13,6 +12,8 @@ def five_crops(images: Tensor, side: int, padding: int = 0) -> Tensor:
 
     ValueError when the crop is larger than the image with its frame.
     """
+    from torchvision.transforms.functional import five_crop
+
     height, width = (length + 2 * padding for length in images.shape[-2:])
     if not 1 <= side <= min(height, width):
         raise ValueError(f"side is {side}, must be from 1 to what images of {height} x {width} pixels hold")

@@ -118,6 +118,12 @@ def test_training_needs_no_notebook_package():
     assert not imported_by("import fglib.train") & notebook_packages
 
 
+def test_reading_records_takes_torch_and_no_more_of_its_kind():
+    """torchvision would take as long again, of which most goes into the compiler's part of torch."""
+    slow = {"torchvision", "sympy", "sklearn", "captum", "seaborn"}
+    assert not imported_by("import fglib.session, fglib.report, fglib.plots, fglib.claims") & slow
+
+
 @pytest.fixture
 def makefile_copy(tmp_path) -> Path:
     """The Makefile and what its stamp depends on, alone in a folder."""

@@ -15,7 +15,6 @@ Attention maps are the output of the 1x1 convolution, normalized over the batch 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from fglib.data.interpolations import INTERPOLATIONS
 from fglib.errors import ConfigError, unknown
@@ -275,6 +274,8 @@ def at_size_of(images: Tensor, maps: Tensor) -> Tensor:
 
 def crop_to(images: Tensor, region: Tensor) -> Tensor:
     """The box around a region (B, H, W) bool of each image (B, 3, H, W), enlarged to the size of the image."""
+    from torchvision.ops import roi_align
+
     boxes = tight_boxes(region).to(images.dtype)
     numbered = torch.cat([torch.arange(len(boxes), device=boxes.device)[:, None].to(boxes.dtype), boxes], 1)
     return roi_align(images, numbered, images.shape[-2:], sampling_ratio=1, aligned=True)

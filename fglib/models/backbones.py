@@ -1,4 +1,7 @@
-"""The trunks that a configuration names: a small ResNet, a whitened network, and torchvision's."""
+"""The trunks that a configuration names: a small ResNet, a whitened network, and torchvision's.
+
+torchvision is imported where it builds something: that takes as long as importing torch.
+"""
 
 import copy
 from collections import OrderedDict
@@ -6,13 +9,10 @@ from collections import OrderedDict
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision import models as tv
-from torchvision.models.resnet import BasicBlock, conv1x1
 
 from fglib.config import ModelConfig
 from fglib.errors import ConfigError, unknown
 from fglib.models.trunk import Trunk
-from fglib.models.weights import load_torchvision_weights
 from fglib.models.whitened import WhitenedTrunk
 
 HALF = (0.5, 0.5, 0.5)  # InceptionV3's mean and deviation: its weights were trained on pixels from -1 to 1
@@ -55,6 +55,8 @@ def build_trunk(config: ModelConfig) -> Trunk:
 
 def small_resnet(width: int, blocks: tuple[int, ...]) -> tuple[nn.Sequential, int]:
     """A 3x3 stem and `len(blocks)` stages of basic blocks (He et al. 2016, Sec. 4.2); returns body, channels."""
+    from torchvision.models.resnet import BasicBlock, conv1x1
+
     stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
     layers, channels = [("stem", stem)], width
     for stage, count in enumerate(blocks):
@@ -75,6 +77,10 @@ def small_resnet(width: int, blocks: tuple[int, ...]) -> tuple[nn.Sequential, in
 
 
 def _torchvision_body(config: ModelConfig) -> tuple[nn.Module, int]:
+    from torchvision import models as tv
+
+    from fglib.models.weights import load_torchvision_weights
+
     families = ("resnet", "resnext", "wide_resnet", "regnet", "inception")
     known = [n for n in tv.list_models(module=tv) if n.startswith(families)]
     if config.backbone not in known:

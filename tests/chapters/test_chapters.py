@@ -48,6 +48,8 @@ def shell():
     InteractiveShell.clear_instance()
 
 
+# matplotlib asks tensors for arrays in numpy's new way, which torch does not know yet
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_chapter_runs_in_the_smoke_preset(path, environment, shell):
     notebook = parameterize_notebook(load_notebook_node(str(path)), {"preset": "smoke"})
