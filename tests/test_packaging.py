@@ -140,7 +140,7 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
     ("target", "command"),
     [
         ("book", ".venv/bin/fglib book"),
-        ("test", "OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --dist loadfile"),
+        ("test", "OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder"),
         ("lint", ".venv/bin/ruff check .\n.venv/bin/ruff format --check ."),
     ],
 )
