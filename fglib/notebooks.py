@@ -37,6 +37,8 @@ def execute(chapter: str, parameters: dict, output: Path | None = None) -> Path:
         parameters = parameters | {"data_dir": str(Path(parameters["data_dir"]).expanduser().absolute())}
     _make_folders_absolute()
     output = output or ROOT / "_build" / "chapters" / path.name
+    if output.resolve() == path.resolve():
+        raise ConfigError(f"{output} is the notebook itself; choose another place for its outputs with -o")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(_literal(path), _literal(output), parameters=parameters, cwd=path.absolute().parent)

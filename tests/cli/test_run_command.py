@@ -123,6 +123,12 @@ def test_what_stops_a_notebook_is_one_sentence(fglib, notebook, source, kernel, 
     assert err.splitlines()[-1].startswith(f"fglib: chapter a stopped: {reason}")
 
 
+def test_a_notebook_is_not_overwritten(fglib, notebook, no_kernel):
+    path = notebook("a.ipynb", "1")
+    code, _, err = fglib("run", path, "-o", "./a.ipynb")
+    assert (code, err.count("\n")) == (2, 1) and err.startswith("fglib: a.ipynb is the notebook itself")
+
+
 def test_an_output_that_cannot_be_written_is_one_sentence(fglib, folders, notebook):
     (folders / "file").touch()
     code, _, err = fglib("run", notebook("a.ipynb", "1"), "-o", "file/out.ipynb")
