@@ -122,17 +122,20 @@ class FileImages:
     def _pixels(self, i: int) -> np.ndarray:
         """One decoded image, uint8 (3,H,W)."""
         name = self.names[i]
-        with one_at_a_time(self._bytes(i) > LARGE_FILE):
-            try:
-                data = self.store.read(name)
-            except DataError as error:
-                raise DataError(f"{error}; {MEND}") from error
-            try:
-                return decode_image(data, self.size, self.resample, PurePosixPath(name).suffix)
-            except MemoryError:  # no fault of the file
-                raise
-            except Exception as error:  # a damaged file makes Pillow's readers fail in any way they can
-                raise DataError(f"cannot decode image {self.store.where(name)} ({error}); {MEND}") from error
+        try:
+            size = self.store.size(name)
+            with one_at_a_time(size > LARGE_FILE):
+                return self._decoded(name, self.store.read(name, size))
+        except DataError as error:
+            raise DataError(f"{error}; {MEND}") from error
+
+    def _decoded(self, name: str, data: bytes) -> np.ndarray:
+        try:
+            return decode_image(data, self.size, self.resample, PurePosixPath(name).suffix)
+        except MemoryError:  # no fault of the file
+            raise
+        except Exception as error:  # a damaged file makes Pillow's readers fail in any way they can
+            raise DataError(f"cannot decode image {self.store.where(name)} ({error})") from error
 
     def _bytes(self, i: int) -> int:
         """The size of a file, 0 for one that cannot be read: `_pixels` says why."""

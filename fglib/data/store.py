@@ -5,7 +5,7 @@ import stat
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -22,32 +22,42 @@ class Store:
 
     path: Path
 
+    @cached_property
+    def is_folder(self) -> bool:
+        return self.path.is_dir()
+
     def names(self) -> tuple[list[str], list[str]]:
         """All files and all folders inside, sorted, without hidden ones and what archivers leave behind."""
-        files, folders = _walk(self.path) if self.path.is_dir() else _archive(self.path).names()
+        files, folders = _walk(self.path) if self.is_folder else _archive(self.path).names()
         return sorted(files), sorted(folders)
 
     def size(self, name: str) -> int:
         """The bytes that `read` gives for a file; DataError if there is no such file."""
         try:
-            if not self.path.is_dir():
+            if not self.is_folder:
                 return _archive(self.path).entries[name].file_size
             if name.startswith("/") or ".." in name.split("/"):
                 raise ValueError("it lies outside")
-            found = os.stat(self.path / name)
+            found = os.stat(os.path.join(self.path, name))
             if not stat.S_ISREG(found.st_mode):
                 raise ValueError("it is not a file")
             return found.st_size
         except (OSError, ValueError, KeyError) as error:
             raise self._unreadable(name, error) from error
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file; DataError if there is none, if it is damaged, encrypted or larger than MAX_FILE."""
-        size = self.size(name)
+    def read(self, name: str, size: int | None = None) -> bytes:
+        """The bytes of one file; DataError if there is none, if it is damaged, encrypted or larger than MAX_FILE.
+
+        size: what `size` gives, where that is known already.
+        """
+        size = self.size(name) if size is None else size
         if size > MAX_FILE:
             raise self._unreadable(name, f"it holds {size:,} bytes, and the limit is {MAX_FILE:,}")
         try:
-            return (self.path / name).read_bytes() if self.path.is_dir() else _archive(self.path).read(name)
+            if not self.is_folder:
+                return _archive(self.path).read(name)
+            with open(os.path.join(self.path, name), "rb") as file:
+                return file.read()
         except MemoryError:
             raise
         except Exception as error:  # a damaged member makes each decompressor fail in its own way

@@ -118,7 +118,7 @@ def test_large_files_are_read_one_at_a_time(many, monkeypatch):
     monkeypatch.setattr(files, "LARGE_FILE", 0)
     held = []
 
-    def read(store, name):
+    def read(store, name, size):
         held.append(_large._is_owned())
         return (store.path / name).read_bytes()
 
