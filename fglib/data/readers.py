@@ -86,9 +86,9 @@ def omniglot(root: Path, size: int, *, part: str = "small", skip_corrupt: bool =
     keys = sorted(found)
     everything = Listing(Store(root), tuple(found[k] for k in keys), tuple(path for path, _ in keys))
     drawers = [stem.rpartition("_")[2] for _, stem in keys]  # a file is called <id>_<drawer>.png
-    for drawer, (_, stem) in zip(drawers, keys):
+    for drawer, key in zip(drawers, keys):
         if not drawer.isdecimal():
-            raise DataError(f"{root / found[keys[0]]} and others: {stem} is not called <id>_<drawer>, as in omniglot")
+            raise DataError(f"{root / found[key]} is not called <id>_<drawer>, as the files of omniglot are")
     trains = [int(drawer) <= 15 for drawer in drawers]
     listings = _divide(everything, trains)
     options = {"resident": True, "skip_corrupt": skip_corrupt, "qualify": True, "resample": AREA}

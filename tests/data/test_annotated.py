@@ -72,6 +72,12 @@ def test_cub200_with_boxes_that_cannot_be(cub200, line, message):
         load("cub200", cub200.parent, size=10)
 
 
+def test_cub200_with_a_split_that_cannot_be(cub200):
+    replace_line(cub200 / "train_test_split.txt", "3 ", "3 2")
+    with pytest.raises(DataError, match="train_test_split.txt .*: it gives 3 '2', not one of 0, 1"):
+        load("cub200", cub200.parent, size=10)
+
+
 @pytest.mark.parametrize("table", ["image_class_labels", "classes", "train_test_split", "images", "bounding_boxes"])
 def test_cub200_without_one_of_its_tables(cub200, table):
     path = cub200 / f"{table}.txt"
@@ -217,6 +223,8 @@ def test_dogs(dogs):
         (annotation([(9, 2, 9, 8)]), "Annotation gives .*_1.jpg .* is empty or reversed"),
         (annotation([]), "n02085620_1 is not .*: it needs the size of the image and the box of an object"),
         (annotation([(1, 2, 3, "low")]), "n02085620_1 is not .*: it needs the size .*low"),
+        (annotation([(1, 2, 3, 4)], width="nan"), "Annotation is not .*: it needs 6 numbers for .*_1.jpg"),
+        (annotation([(1, 2, 3, 4)], width="0"), "Annotation gives .*_1.jpg .* belongs to an image without pixels"),
         (annotation([(1, 2, 3, 4)], width=""), "n02085620_1 is not .*: it needs the size"),
         ("<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>", "n02085620_1 is not .* needs"),
         ("<annotation>", "n02085620_1 is not the table it should be: it needs"),
@@ -272,6 +280,12 @@ def test_celeba(celeba):
 def test_celeba_with_attributes_that_do_not_fit(celeba, line):
     replace_line(celeba / "list_attr_celeba.txt", "000002.jpg", line)
     with pytest.raises(DataError, match="list_attr_celeba.txt .* 1 or -1 for each of its 2 attributes of 000002.jpg"):
+        load("celeba", celeba.parent, size=10)
+
+
+def test_celeba_with_a_part_that_cannot_be(celeba):
+    replace_line(celeba / "list_eval_partition.txt", "000002.jpg", "000002.jpg train")
+    with pytest.raises(DataError, match="list_eval_partition.txt .*: it gives 000002.jpg 'train', not one of 0, 1, 2"):
         load("celeba", celeba.parent, size=10)
 
 

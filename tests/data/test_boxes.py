@@ -1,8 +1,10 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 from fglib.data.boxes import cropped_boxes, numbers, stored_sides
 from fglib.data.files import FileImages
@@ -38,9 +40,6 @@ def test_boxes_follow_the_crop(box, sides, expected):
 
 @pytest.mark.parametrize(("width", "height"), [(30, 50), (50, 30), (41, 41)])
 def test_a_box_lies_where_its_pixels_are_decoded(tmp_path, write_image, width, height):
-    import numpy as np
-    from PIL import Image
-
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
     pixels[12:21, 15:28] = 255
     Image.fromarray(pixels).save(tmp_path / "1.png")
@@ -74,14 +73,46 @@ def test_an_image_that_cannot_be_read_has_no_known_box(tmp_path, write_image):
     write_image(tmp_path / "1.png", size=(7, 5))
     (tmp_path / "2.png").write_bytes(b"no image")
     sides = stored_sides(tmp_path, ["1.png", "2.png", "3.png"])
-    assert sides[0].tolist() == [7, 5]
+    assert sides[0].tolist() == [7, 5, 1]
     assert sides[1:].isnan().all()
     boxes = cropped_boxes(torch.tensor([[1.0, 1, 3, 3]] * 3, dtype=torch.float64), sides, 5, TABLE, "123")
     assert boxes.isnan().all(dim=1).tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_box_turns_with_its_image(tmp_path, turn):
+    pixels = np.zeros((60, 40), dtype=np.uint8)
+    pixels[22:31, 8:13] = 255
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turn
+    Image.fromarray(pixels).save(tmp_path / "1.jpg", exif=exif, quality=100)
+    image = FileImages(Store(tmp_path), ("1.jpg",), 40).decode()[0, 0]
+    corners = torch.tensor([[8.0, 22, 13, 31]], dtype=torch.float64)
+    box = cropped_boxes(corners, stored_sides(tmp_path, ["1.jpg"]), 40, TABLE, ["1.jpg"])[0]
+    bright = (image > 127).nonzero()
+    assert box.tolist() == [*bright.amin(dim=0).flip(0).tolist(), *(bright.amax(dim=0).flip(0) + 1).tolist()]
+
+
+def test_a_large_photograph_has_sides(tmp_path, write_image, monkeypatch):
+    write_image(tmp_path / "1.png", size=(7, 5))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow would refuse from 20 on
+    assert stored_sides(tmp_path, ["1.png"])[0].tolist() == [7, 5, 1]
+
+
+def test_sides_of_a_table_are_pixels():
+    with pytest.raises(DataError, match=r"a/1.png \(0 x 20 pixels\) the box .*, which belongs to an image without"):
+        crop((0, 0, 5, 5), (0, 20))
+
+
 def test_numbers_of_a_table():
     assert numbers(TABLE, "ab", [("1", "2.5"), (3, 4)], 2).tolist() == [[1, 2.5], [3, 4]]
-    for row in (("1", "2", "3"), ("1", "2", "3", "x"), (1, 2, 3, None), ("1",) * 5):
+    for row in (
+        ("1", "2", "3"),
+        ("1", "2", "3", "x"),
+        (1, 2, 3, None),
+        ("1",) * 5,
+        ("1", "2", "3", "nan"),
+        (1, 2, 3, 1e999),
+    ):
         with pytest.raises(DataError, match="boxes.txt is not the table it should be: it needs 4 numbers for b"):
             numbers(TABLE, "ab", [("1", "2", "3", "4"), row])

@@ -41,6 +41,10 @@ def test_flowers_with_tables_that_do_not_fit(flowers):
     savemat(flowers / "setid.mat", {"trnid": [[1]], "valid": [[2]]})
     with pytest.raises(DataError, match="setid.mat is not .*: it needs the variable 'tstid'"):
         load("flowers102", flowers.parent, size=8)
+    for labels in ([1.0, 1.5], [1.0, np.nan], [0, 1], [103, 1]):
+        savemat(flowers / "imagelabels.mat", {"labels": np.array([labels])})
+        with pytest.raises(DataError, match="imagelabels.mat is not .*: its classes are numbered 1 to 102, and"):
+            load("flowers102", flowers.parent, size=8)
     (flowers / "imagelabels.mat").unlink()
     with pytest.raises(DataError, match="imagelabels.mat is missing"):
         load("flowers102", flowers.parent, size=8)
@@ -157,7 +161,7 @@ def test_food(food):
         assert ((split.images[:, 0, 0, 0] > 100).long() == split.labels("dish")).all()
 
 
-@pytest.mark.parametrize("content", [["pho/1"], {"pho": 1}])
+@pytest.mark.parametrize("content", [["pho/1"], {"pho": 1}, {"pho": "pho/1"}, {"pho": [1]}])
 def test_food_with_tables_that_do_not_fit(food, content):
     (food / "meta/test.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="test.json is not the table it should be: it needs a list of files"):

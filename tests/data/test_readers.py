@@ -196,6 +196,23 @@ def test_cub_boxes_that_cannot_be(tmp_path, box, message):
         load("cub50", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a.png,train", "a.png,test"], "it lists a.png twice"),
+        (["a.png,train", "b.png,val"], "the split of each image is train or test"),
+        (["a.png,train", "b.png"], "line 3 has 11 cells, not 12"),
+    ],
+)
+def test_cub_rows_that_cannot_be(tmp_path, rows, message):
+    (tmp_path / "CUB50").mkdir()
+    head = "path,split,species,genus,family,order,box_x,box_y,box_w,box_h,width,height"
+    rows = [f"{row},s,g,f,o,1,1,9,9,50,50" for row in rows]
+    (tmp_path / "CUB50/labels.csv").write_text("\n".join([head, *rows]))
+    with pytest.raises(DataError, match=f"labels.csv is not the table it should be: {message}"):
+        load("cub50", tmp_path)
+
+
 def test_pets(tmp_path, write_image):
     base = tmp_path / "oxford-iiit-pet"
     (base / "annotations").mkdir(parents=True)
@@ -260,6 +277,36 @@ def test_a_catalogue_without_a_test_split(tmp_path, write_image):
         data = load("folder", path=path, test_fraction=0.2)
         assert (len(data.train), len(data.test)) == (8, 2)
         assert data.test.labels("level1").tolist() == [0, 1]
+
+
+def test_a_catalogue_whose_splits_differ_in_depth(tmp_path, write_image):
+    for where in ("train/bags/tote", "test/bags"):
+        write_image(tmp_path / where / "0.png")
+    with pytest.raises(DataError, match="images lie 2 class folders deep in train, 1 in test; make them equal"):
+        load("folder", path=tmp_path)
+
+
+@pytest.mark.parametrize("levels", [[], ["a"], ["a", "a"], ["a", "b", "c"], ["a", None], ["everything", "a"]])
+def test_levels_of_a_catalogue_must_fit(tmp_path, write_image, levels):
+    for split in ("train", "test"):
+        write_image(tmp_path / split / "bags/tote/0.png")
+    with pytest.raises(ConfigError, match="levels must be 2 different names, coarse to fine"):
+        load("folder", path=tmp_path, levels=levels)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "nowhere/\0", "x" * 300])
+def test_a_catalogue_that_is_not_there(tmp_path, path):
+    for fraction in (None, 0.5):
+        with pytest.raises(DataError, match="there is no folder or zip archive .*; check the path"):
+            load("folder", path=str(tmp_path / path), test_fraction=fraction)
+
+
+def test_omniglot_with_a_file_of_another_name(omniglot):
+    root = omniglot("omniglot/images_background", OMNIGLOT_SMALL)
+    path = root / "omniglot/images_background/Greek/character01/0001_01.png"
+    path.rename(path.with_name("alpha.png"))
+    with pytest.raises(DataError, match="Greek/character01/alpha.png is not called <id>_<drawer>"):
+        load("omniglot", root, size=21)
 
 
 def test_real_omniglot(need_data):

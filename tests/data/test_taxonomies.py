@@ -194,6 +194,7 @@ def test_inaturalist_without_one_of_its_tables(inaturalist, year, name):
     [
         ("categories.json", [{"id": 5, "name": "Oenanthe oenanthe"}]),
         ("categories.json", {"categories": []}),
+        ("categories.json", [{"id": 5, **dict.fromkeys(RANKS, "x"), "family": None, "name": "x"}]),
         ("val{}.json", {"images": []}),
         ("val{}.json", [1, 2]),
         ("val{}.json", {"images": [{"file_name": "x/1.png"}], "annotations": []}),
