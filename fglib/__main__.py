@@ -1,5 +1,21 @@
-"""`python -m fglib`, the same as the `fglib` command."""
+"""The `fglib` command; `python -m fglib` is the same."""
 
-from fglib.cli import main
+import sys
 
-main()
+from fglib.stops import leave
+
+
+def main() -> None:
+    """Run the command. Its modules load here, so that Ctrl-C while they do ends in a sentence too."""
+    try:
+        from fglib import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit("fglib: stopped by Ctrl-C; everything recorded so far is kept")
+    finally:
+        leave()
+
+
+if __name__ == "__main__":
+    main()

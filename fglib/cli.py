@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 failed (one sentence says why), 2 the command itself is wr
 
 import json
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -15,10 +14,30 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
+import typer.core
 
 from fglib.errors import ConfigError, FglibError, RecordError, printable, shortened, unknown
+from fglib.stops import catch
+
+
+@contextmanager
+def _stoppable(advice: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as e:
+        raise FglibError(f"stopped by {str(e) or 'Ctrl-C'}; everything recorded so far is kept; {advice}") from None
+
+
+class _Commands(typer.core.TyperGroup):
+    """Commands that a signal ends in one sentence."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        with _stoppable("run the same command again"):
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,6 +58,7 @@ def main() -> None:
     # read by CUDA when its first kernel starts; without it cuBLAS sums in any order
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of few characters is no reason to stop
+    catch()
     try:
         app()
     except FglibError as e:
@@ -47,19 +67,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-
-
-@contextmanager
-def _stoppable(advice: str) -> Iterator[None]:
-    from fglib.parallel import interrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt as e:
-        raise FglibError(f"stopped by {str(e) or 'Ctrl-C'}; everything recorded so far is kept; {advice}") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()
@@ -178,7 +185,7 @@ def train(
     failed = 0
     if not dry_run:
         how = {"device": device, "data_dir": data_dir, "refresh": refresh, "deadline": deadline}
-        with _stoppable("the same command goes on from the last checkpoint"):
+        with _stoppable("the same command goes on where this one stopped"):
             for plan, outcome in train_all(wanted, jobs, **how):
                 if isinstance(outcome, FglibError) and not isinstance(outcome, runs.BusyError):
                     if jobs == 1 and not all_pending:

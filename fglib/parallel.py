@@ -14,8 +14,10 @@ from multiprocessing.connection import Connection, wait
 
 from fglib.errors import FglibError
 from fglib.runs import Plan, train_plan
+from fglib.stops import catch, leave
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would share the parent's CUDA, which cannot be
+PATIENCE = 60.0  # seconds for the step under way and the checkpoint of a run that is stopped
 # tqdm's defaults, for runs that share a screen: no bar, and a line only so often (seconds)
 LINES = {
     "TQDM_MININTERVAL": "30",
@@ -72,10 +74,7 @@ def _side_by_side(todo: list[tuple[Plan, str]], jobs: int, how: dict) -> Iterato
                 process, plan, _ = running.pop(connection)
                 yield plan, _result(connection, process)
     finally:  # nothing runs any more, unless this was stopped
-        for process, _, _ in running.values():
-            process.terminate()
-        for process, _, _ in running.values():
-            process.join()
+        _end([process for process, _, _ in running.values()])
 
 
 def _start(plan: Plan, label: str, jobs: int, how: dict) -> tuple[Connection, multiprocessing.Process]:
@@ -89,6 +88,20 @@ def _start(plan: Plan, label: str, jobs: int, how: dict) -> tuple[Connection, mu
         signal.signal(signal.SIGINT, before)
     there.close()
     return here, process
+
+
+def _end(processes: list[multiprocessing.Process]) -> None:
+    """Stop processes: each writes its checkpoint, and is killed if that takes too long or Ctrl-C comes again."""
+    for process in processes:
+        process.terminate()
+    try:
+        latest = time.monotonic() + PATIENCE
+        for process in processes:
+            process.join(max(0.0, latest - time.monotonic()))
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
 
 
 def _result(connection: Connection, process: multiprocessing.Process) -> bool | FglibError:
@@ -108,7 +121,7 @@ def _result(connection: Connection, process: multiprocessing.Process) -> bool | 
 def _work(there: Connection, plan: Plan, label: str, jobs: int, how: dict) -> None:
     """What a process of its own does: one run, stopped by SIGTERM as by Ctrl-C, and with its parent."""
     with suppress(KeyboardInterrupt):
-        signal.signal(signal.SIGTERM, interrupt)
+        catch()
         threading.Thread(target=_end_with_parent, daemon=True).start()
         os.environ.update(LINES)
         sys.stderr = _Lines(sys.stderr)
@@ -116,6 +129,7 @@ def _work(there: Connection, plan: Plan, label: str, jobs: int, how: dict) -> No
 
         torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
         there.send(_outcome(plan, label, how))
+    leave()
 
 
 def _outcome(plan: Plan, label: str, how: dict) -> bool | FglibError:
@@ -128,11 +142,6 @@ def _outcome(plan: Plan, label: str, how: dict) -> bool | FglibError:
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def interrupt(number: int, frame: object) -> None:
-    """A signal handler: stop as by Ctrl-C."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _past(deadline: float | None) -> bool:

@@ -27,6 +27,7 @@ from fglib.errors import ConfigError, TrainingError, unknown
 from fglib.inference import apply
 from fglib.methods import Batch, Method
 from fglib.schedule import learning_rate
+from fglib.stops import held_back
 
 AMP = {"off": None, "bf16": torch.bfloat16}
 
@@ -49,9 +50,10 @@ def fit(
 
     `checkpoint` is resumed from when it exists and written every `save_every` seconds, at the deadline and at the
     end; `identity` is what it belongs to, the configuration's key unless given. `deadline` is a time of
-    `time.monotonic()` at which training stops cleanly, unfinished; `epochs` stops it after so many. `label` names the
-    progress bar; an empty one shows none. `errors` gives numbers that join the history every `errors_every` epochs;
-    they feed nothing back. Raises TrainingError at the first loss that is not finite.
+    `time.monotonic()` at which training stops cleanly, unfinished; `epochs` stops it after so many. Ctrl-C and the
+    other signals of `fglib.stops` take effect once the step under way is done and the checkpoint written. `label`
+    names the progress bar; an empty one shows none. `errors` gives numbers that join the history every `errors_every`
+    epochs; they feed nothing back. Raises TrainingError at the first loss that is not finite.
     """
     settings, device = config.train, torch.device(device)
     identity = {"key": config.key()} if identity is None else identity
@@ -97,7 +99,7 @@ def fit(
         disable=not label,
         file=sys.stderr,
     )
-    with bar:
+    with bar, held_back() as stops:
         for epoch in range(progress.step // steps, settings.epochs):
             if epoch == epochs:
                 return progress, False
@@ -119,16 +121,16 @@ def fit(
                     if errors is not None and settings.errors_every and (epoch + 1) % settings.errors_every == 0:
                         progress.history[-1] |= errors()
                     bar.set_postfix(loss=f"{progress.history[-1]['total']:.3f}", lr=f"{rate:.3g}", refresh=False)
-                out_of_time = deadline is not None and now > deadline
-                if checkpoint is not None and (out_of_time or now - saved > save_every):
+                leave = stops or (deadline is not None and now > deadline)
+                if checkpoint is not None and (leave or now - saved > save_every):
                     losses.flush()
                     save_checkpoint(checkpoint, identity, method, optimizer, progress)
                     saved = now
-                if out_of_time and progress.step < steps * settings.epochs:
+                if leave and progress.step < steps * settings.epochs:
                     return progress, False
-    method.after_training(over_images)
-    if checkpoint is not None:
-        save_checkpoint(checkpoint, identity, method, optimizer, progress)
+        method.after_training(over_images)
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, identity, method, optimizer, progress)
     return progress, True
 
 

@@ -2,6 +2,8 @@
 
 import io
 import os
+import signal
+import threading
 import time
 
 import pytest
@@ -104,6 +106,53 @@ def test_side_by_side_stops_in_time_and_starts_nothing_afterwards(plans):
     # the third would fail
     assert short(train_all(wanted, 2, device="cpu", deadline=time.monotonic() + 4)) == {"base": False, "fine": False}
     assert all(p.checkpoint.is_file() and not p.recorded for p in wanted[:2])
+
+
+SLOW = "lambda number, frame: time.sleep(0.3) or os._exit(7)"
+DEAF = "signal.SIG_IGN"
+
+
+@pytest.fixture
+def worker():
+    """worker(handler) -> a process that is at work, with this handler of SIGTERM."""
+    started = []
+
+    def start(handler):
+        here, there = SPAWN.Pipe(duplex=False)
+        lines = (
+            "import os, signal, time",
+            f"signal.signal(signal.SIGTERM, {handler})",
+            "ready.send(1)",
+            "time.sleep(60)",
+        )
+        process = SPAWN.Process(target=exec, args=("\n".join(lines), {"ready": there}))
+        process.start()
+        started.append(process)
+        assert here.recv()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def test_what_is_stopped_has_its_time_and_no_more(worker, monkeypatch):
+    slow, deaf = worker(SLOW), worker(DEAF)
+    parallel._end([slow])
+    assert slow.exitcode == 7
+    monkeypatch.setattr(parallel, "PATIENCE", 0.2)
+    parallel._end([deaf])
+    assert deaf.exitcode == -signal.SIGKILL
+
+
+def test_a_second_ctrl_c_waits_for_no_one(worker):
+    deaf, started = worker(DEAF), time.monotonic()
+    again = threading.Timer(0.3, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+    again.start()
+    with pytest.raises(KeyboardInterrupt):
+        parallel._end([deaf])
+    assert deaf.exitcode == -signal.SIGKILL and time.monotonic() - started < parallel.PATIENCE / 2
+    again.join()
 
 
 def test_a_process_that_dies_is_an_error_that_says_so():

@@ -26,6 +26,7 @@ from fglib.methods import METHODS, Batch
 from fglib.models import Upsampler, build_trunk
 from fglib.paths import BOOK
 from fglib.session import start, training_view
+from fglib.stops import SIGNALS, interrupt
 from fglib.train import fit
 
 HERE = Path(__file__).parent
@@ -152,6 +153,57 @@ def test_a_deadline_stops_cleanly_and_the_next_call_goes_on(tmp_path):
             break
     assert calls == 9 and progress.history == expected.history
     assert torch.equal(weights(whole), weights(method))
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_takes_effect_after_the_step_and_its_checkpoint_as_often_as_it_comes(tmp_path, number):
+    steps = []
+
+    def go_on(stop_at, path):
+        method, train, config = ready("base", epochs=4, errors_every=2)
+        taken = partial(errors, Trained(method, dataset(), config))
+        original = method.loss
+
+        def loss(batch):
+            steps.append(round(12 * batch.progress))
+            if steps[-1] == stop_at:
+                signal.raise_signal(number)
+            return original(batch)
+
+        method.loss = loss
+        return *fit(method, train, config, checkpoint=path, errors=taken), weights(method)
+
+    expected, _, whole = go_on(None, None)
+    path, handler = tmp_path / "run.safetensors", signal.signal(number, interrupt)
+    steps.clear()
+    try:
+        # twice in one epoch, at the end of an epoch, where errors are taken, and in the last step
+        for stop_at in (0, 1, 5, 8, 11):
+            with pytest.raises(KeyboardInterrupt, match=signal.Signals(number).name):
+                go_on(stop_at, path)
+            assert steps == list(range(stop_at + 1)) and signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, handler)
+    progress, finished, last = go_on(None, path)
+    assert finished and len(steps) == 12  # each of them once
+    assert progress.history == expected.history and torch.equal(last, whole)
+
+
+def test_a_second_ctrl_c_takes_effect_at_once_and_leaves_the_checkpoint_whole(tmp_path):
+    path, ended = tmp_path / "run.safetensors", []
+    method, train, config = ready()
+    fit(method, train, config, checkpoint=path, deadline=time.monotonic() - 1)
+    before, (method, *_) = path.read_bytes(), ready()
+
+    def loss(batch):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        ended.append(batch)
+
+    method.loss = loss
+    with pytest.raises(KeyboardInterrupt):
+        fit(method, train, config, checkpoint=path)
+    assert not ended and path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_killed_process_resumes_to_the_same_numbers(tmp_path):
