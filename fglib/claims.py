@@ -7,12 +7,13 @@ evidence (fglib.evidence) is a rule over run records or over a construction that
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fglib.config import build
 from fglib.documents import read_text, read_yaml
-from fglib.errors import FglibError, unknown
+from fglib.errors import ConfigError, FglibError, shortened, unknown
 from fglib.evidence import MIN_SEEDS, Evidence, Finding, examine
 from fglib.paths import BOOK, ROOT, write_atomically
 from fglib.rules import Measured
@@ -71,13 +72,25 @@ class Verdict:
 def load_claims(path: Path = CLAIMS) -> list[Claim]:
     """All claims in the file's order; ConfigError names the claim and the key that is wrong."""
     papers = read_yaml(path, "claims file", number_keys=True)  # numbers: as in the paper's values by a factor
-    claims = []
+    if not isinstance(papers, dict):
+        raise ConfigError(f"{path} must be a mapping of papers to lists of claims, got {shortened(papers)}")
+    claims: dict[str, Claim] = {}
     for paper, entries in papers.items():
         if paper not in PAPERS:
             raise unknown("paper", paper, PAPERS, str(path))
-        for entry in entries:
-            claims.append(build(Claim, {"paper": paper, **entry}, f"claim {entry.get('id', '?')} in {path.name}"))
-    return claims
+        if not isinstance(entries, list):
+            raise ConfigError(f"'{paper}' in {path} must be a list of claims, got {shortened(entries)}")
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, dict):
+                raise ConfigError(f"claim {number} of '{paper}' in {path} must be a mapping, got {shortened(entry)}")
+            where = f"claim {entry.get('id', f'{number} of {paper!r}')} in {path.name}"
+            if "paper" in entry:
+                raise ConfigError(f"{where} has the key 'paper'; a claim is of the paper that it stands under")
+            claim = build(Claim, {"paper": paper, **entry}, where)
+            if claim.id in claims:
+                raise ConfigError(f"the id '{claim.id}' stands twice in {path}; every claim has its own")
+            claims[claim.id] = claim
+    return list(claims.values())
 
 
 def ledger(paper: str | None = None) -> list[Verdict]:
@@ -91,6 +104,7 @@ def judge(claim: Claim) -> Verdict:
     """The verdict on a claim: the first evidence from the paper's setting decides, else the first of any other."""
     findings = [examine(evidence, f"claim {claim.id}") for evidence in claim.evidence]
     enough = sorted((f for f in findings if f.measured), key=lambda f: not f.same)  # stable: the paper's setting first
+    damaged = tuple(f"a record does not count: {error}" for f in findings for error in f.damaged)
     shared = {name: getattr(claim, name) for name in ("id", "paper", "where", "says", "metric", "paper_values")}
     if not enough:
         # what is furthest, else what comes first
@@ -98,8 +112,8 @@ def judge(claim: Claim) -> Verdict:
         return Verdict(
             **shared,
             verdict=NOT_RUN,
-            reason=_not_run(claim, nearest),
-            remarks=(),
+            reason="; ".join([_not_run(claim, nearest), *damaged]),
+            remarks=damaged,
             measured=(),
             evidence=None,
             command=nearest and nearest.command,
@@ -110,6 +124,7 @@ def judge(claim: Claim) -> Verdict:
     remarks += [best.standing] if best.standing else []
     if not best.same:
         remarks += [f"the paper's own setting is not run (`{f.command}`)" for f in findings if f.same]
+    remarks += damaged
     return Verdict(
         **shared,
         verdict=FAILS if not best.holds else REPRODUCED if best.same else DIRECTION,
@@ -149,10 +164,18 @@ def readme_block(verdicts: list[Verdict]) -> str:
         if v.command:
             verdict = f"{v.verdict} ({v.evidence.source})" if v.evidence else v.verdict
             measured = "; ".join(f"`{m}`" for m in v.measured[:2]) or f"hardware: {v.hardware}"
-            rows.append(f"| {v.where}: {v.says} | {verdict} | {measured} | `{v.command}` |")
+            cells = (f"{v.where}: {v.says}", verdict, measured, f"`{v.command}`")
+            rows.append(f"| {' | '.join(map(_cell, cells))} |")
     rest = sum(v.command is None for v in verdicts)
     end = f"{rest} further claims have no experiment in the library yet and are not run; `fglib claims` lists them."
     return "\n".join([BEGIN, "", *rows, "", end, "", END])
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a Markdown table, in which a tag is text and `code` stays code."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    plain = "".join(part if part.startswith("`") else part.replace("&", "&amp;").replace("<", "&lt;") for part in parts)
+    return plain.replace("|", "\\|")
 
 
 def update_readme(path: Path = README) -> str:

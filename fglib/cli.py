@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed (one sentence says why), 2 the command itself is wr
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -165,17 +166,19 @@ def train(
             "`fglib train --list` names them all"
         )
     started = time.monotonic()
+    if max_minutes is not None and not 0 <= max_minutes < math.inf:
+        raise ConfigError(f"--max-minutes must be a number of minutes, 0 or more, got {max_minutes}")
     deadline = None if max_minutes is None else started + 60 * max_minutes
     if all_pending:
-        if seeds or variants or changes or refresh:
+        if seeds is not None or variants is not None or changes or refresh:
             raise ConfigError("--pending takes runs as they stand: leave out --seeds, --variants, --set and --refresh")
         wanted = _pending(preset, data_dir)
     else:
         wanted = runs.plans(
             experiment,
             preset,
-            _integers(seeds) if seeds else None,
-            variants.split(",") if variants else None,
+            None if seeds is None else _integers(seeds),
+            None if variants is None else variants.split(","),
             _overrides(changes or []),
         )
 
@@ -356,29 +359,37 @@ def _integers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"--seeds must be whole numbers with commas between, as in 0,1,2, got '{text}'") from None
+        raise ConfigError(
+            f"--seeds must be whole numbers with commas between, as in 0,1,2, got {shortened(text)}"
+        ) from None
 
 
 def _assignments(items: list[str]) -> dict:
-    """name=value pairs, values read as YAML."""
+    """name=value pairs, values read as YAML; ConfigError for a name that is empty or given twice."""
     from fglib.documents import parse_yaml
 
     out = {}
     for item in items:
         name, sep, value = item.partition("=")
-        if not sep:
-            raise ConfigError(f"'{item}' is not of the form name=value")
+        if not (sep and all(name.split("."))):
+            raise ConfigError(f"{shortened(item)} is not of the form name=value")
+        if name in out:
+            raise ConfigError(f"'{name}' is set twice, the second time in {shortened(item)}; set it once")
         out[name] = parse_yaml(value, f"the value in {shortened(item)}")
     return out
 
 
 def _overrides(items: list[str]) -> dict:
-    """Pairs such as section.key=value, of any depth, as nested mappings."""
+    """Pairs such as section.key=value, of any depth, as nested mappings; ConfigError for a key within another one."""
     out: dict = {}
-    for name, value in _assignments(items).items():
+    given = _assignments(items)
+    for name, value in given.items():
         *sections, key = name.split(".")
         inner = out
-        for section in sections:
+        for depth, section in enumerate(sections, start=1):
+            around = ".".join(sections[:depth])
+            if around in given:
+                raise ConfigError(f"--set gives both '{around}' and '{name}', which is inside of it; give one of them")
             inner = inner.setdefault(section, {})
         inner[key] = value
     return out

@@ -1,55 +1,93 @@
 """The configuration of a run: frozen dataclasses, built from plain mappings, hashed into the run's key.
 
-An unknown or ill-typed key is an error that names the key and where it stands.
+An unknown or ill-typed key and a value out of range are errors that name the key and where it stands.
 """
 
 import dataclasses
 import hashlib
 import json
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from fglib.errors import ConfigError, unknown
+from fglib.checked import Checked, build
+
+__all__ = [
+    "AugmentConfig",
+    "DataConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "RunConfig",
+    "Seed",
+    "StartConfig",
+    "TrainConfig",
+    "build",
+]
+
+# Generators take 64 bits, and that of an epoch is given the seed times 1,000,003 plus the epoch: so far both fit.
+Seed = Annotated[int, "[0, 4294967295]"]
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """A named set (`fglib data` lists them), its coarse level (trained on) and its fine level (tested on)."""
+
+    section = "data."
 
     name: str
     coarse: str
     fine: str
-    size: int | None = None  # pixels of the square image; None: the set's own default
+    size: Annotated[int, "[1, 10000]"] | None = None  # pixels of the square image; None: the set's own default
     options: dict = field(default_factory=dict)
 
 
+Zoom, Part = Annotated[float, "(0, inf)"], Annotated[float, "(0, 1]"]
+
+
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """Random views of a training image, drawn per image."""
 
-    views: int = 1
-    pad_crop: int = 0  # pixels of zero padding before a random crop to the image's own size
+    section = "augment."
+
+    views: Annotated[int, "[1, 100]"] = 1
+    pad_crop: Annotated[int, "[0, 1000]"] = 0  # pixels of zero padding before a random crop to the image's own size
     flip: bool = False
-    degrees: float = 0.0
-    translate: float = 0.0  # fraction of the side
-    scale: tuple[float, float] = (1.0, 1.0)
-    resized_crop: tuple[float, float] | None = None  # smallest and largest part of the area that is kept
-    randaugment: tuple[int, float] | None = None  # number of operations and their magnitude, from 0 to 30
-    erasing: float = 0.0  # probability that a random rectangle becomes black
+    degrees: Annotated[float, "[0, 360]"] = 0.0
+    translate: Annotated[float, "[0, 1]"] = 0.0  # fraction of the side
+    scale: tuple[Zoom, Zoom] = (1.0, 1.0)  # smallest and largest
+    resized_crop: tuple[Part, Part] | None = None  # smallest and largest part of the area that is kept
+    # number of operations and their magnitude
+    randaugment: tuple[Annotated[int, "[1, 15]"], Annotated[float, "(0, 30)"]] | None = None
+    erasing: Annotated[float, "[0, 1]"] = 0.0  # probability that a random rectangle becomes black
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("scale", "resized_crop"):
+            ends = getattr(self, name)
+            if ends is not None and ends[0] > ends[1]:
+                raise self.refused(name, "the smallest and the largest, in this order")
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """The trunk: `small_resnet` (width, blocks), `whitened` (width), or a ResNet, ResNeXt, RegNet or InceptionV3."""
 
+    section = "model."
+
     backbone: str = "resnet18"
-    stem: str = "224px"  # "32px": a 3x3 convolution of stride 1 and no max-pool
-    width: int = 64
-    blocks: tuple[int, ...] = (2, 2, 2)
+    stem: Literal["224px", "32px"] = "224px"  # "32px": a 3x3 convolution of stride 1 and no max-pool
+    width: Annotated[int, "[1, 4096]"] = 64
+    blocks: tuple[Annotated[int, "[1, 100]"], ...] = (2, 2, 2)  # of each stage, the next of twice the width
     weights: str | None = None  # a torchvision weight name, such as IMAGENET1K_V1
     layer: str | None = None  # the layer whose output is the feature map, such as layer3 or Mixed_6e; None: the last
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= len(self.blocks) <= 8:
+            raise self.refused("blocks", "the number of blocks of 1 to 8 stages")
+        if self.backbone == "whitened" and self.width < 2:  # its first stage has half
+            raise self.refused("width", "at least 2 for the whitened network")
 
 
 @dataclass(frozen=True)
@@ -71,27 +109,37 @@ class StartConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """Stochastic gradient descent and its schedule."""
 
-    epochs: int
-    batch_size: int
-    lr: float
-    momentum: float = 0.9
+    section = "train."
+
+    epochs: Annotated[int, "[1, 1000000]"]
+    batch_size: Annotated[int, "[2, 1000000]"]  # batch normalization needs two images
+    lr: Annotated[float, "(0, inf)"]
+    momentum: Annotated[float, "[0, 1)"] = 0.9
     nesterov: bool = False
-    weight_decay: float = 5e-4
-    schedule: str = "step"  # step | cosine | onecycle | constant
-    milestones: tuple[int, ...] = ()  # epochs, for schedule step
-    gamma: float = 0.1  # factor at a milestone
-    warmup_epochs: float = 0.0
-    amp: str = "off"  # off | bf16
+    weight_decay: Annotated[float, "[0, inf)"] = 5e-4
+    schedule: Literal["step", "cosine", "onecycle", "constant"] = "step"
+    milestones: tuple[Annotated[int, "[0, 1000000]"], ...] = ()  # epochs, for schedule step
+    gamma: Annotated[float, "(0, 1]"] = 0.1  # factor at a milestone
+    warmup_epochs: Annotated[float, "[0, 1000000]"] = 0.0
+    amp: Literal["off", "bf16"] = "off"
     channels_last: bool = True
     compile: bool = False
-    errors_every: int = 0  # epochs between errors on training and test set, kept in the history; 0: never
+    # epochs between errors on training and test set, kept in the history; 0: never
+    errors_every: Annotated[int, "[0, 1000000]"] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise self.refused("momentum", "above 0 where train.nesterov is true")
+        if any(later <= earlier for earlier, later in pairwise(self.milestones)):
+            raise self.refused("milestones", "epochs in ascending order")
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Checked):
     """Everything that decides the numbers of one run. `use_fine` permits training on the fine labels."""
 
     data: DataConfig
@@ -102,7 +150,7 @@ class RunConfig:
     start: StartConfig | None = None
     measure: tuple[str, ...] = ("accuracy", "retrieval")
     use_fine: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
     def to_dict(self) -> dict:
         """The configuration as plain JSON values, defaults included."""
@@ -126,59 +174,11 @@ def _non_default(config: Any) -> dict:
             value = _non_default(value)
             if value:
                 out[f.name] = value
-        elif _required(f) or value != _default(f):
+        elif value != _default(f):
             out[f.name] = value
     return out
 
 
-def _required(f: dataclasses.Field) -> bool:
-    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-
-
 def _default(f: dataclasses.Field) -> Any:
-    return f.default_factory() if f.default is dataclasses.MISSING else f.default
-
-
-def build(cls: type, values: dict, where: str) -> Any:
-    """An instance of the dataclass `cls` from a mapping, every key and type checked.
-
-    Raises ConfigError naming the key: unknown (nearest valid name offered), missing or of another type.
-    """
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where} must be a mapping, got {type(values).__name__} ({values!r})")
-    hints = typing.get_type_hints(cls)
-    for key in values:
-        if key not in hints:
-            raise unknown("key", key, hints, where)
-    for f in dataclasses.fields(cls):
-        if _required(f) and f.name not in values:
-            raise ConfigError(f"{where} lacks the key '{f.name}'")
-    return cls(**{key: _typed(hints[key], value, f"{where}.{key}") for key, value in values.items()})
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type `hint`; integers stand for floats and lists for tuples, all else stays as it is."""
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else build(hint, value, where)
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if value is None and type(None) in args:
-            return None
-        return _typed(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        if args[-1] is Ellipsis:
-            return tuple(_typed(args[0], v, where) for v in value)
-        if len(value) == len(args):
-            return tuple(_typed(a, v, where) for a, v in zip(args, value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    wanted = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    note = " (YAML reads 1e-3 as text: write 1.0e-3)" if hint is float and isinstance(value, str) else ""
-    note = (
-        " (YAML reads on, off, yes and no as truth values: put it in quotes)"
-        if hint is str and value in (True, False)
-        else note
-    )
-    raise ConfigError(f"{where} must be {wanted}, got {type(value).__name__} {value!r}{note}")
+    """The default of a field, MISSING (which equals no value) where it has none."""
+    return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()

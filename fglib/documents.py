@@ -73,7 +73,8 @@ def parse_yaml(text: str, where: str, *, error: Error = ConfigError, number_keys
     """
 
     def refused(why: str, mark: yaml.Mark | None = None) -> FglibError:
-        place = f", line {mark.line + 1}" if mark is not None else ""
+        lines = text.count("\n") + 1
+        place = f", line {min(mark.line + 1, lines)}" if mark is not None and lines > 1 else ""
         return error(f"{where}{place}: {why}")
 
     try:

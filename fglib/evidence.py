@@ -1,12 +1,13 @@
 """Evidence of a claim: a rule over the run records of an experiment, or over a construction computed on the spot."""
 
 import importlib
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from fglib import runs
-from fglib.errors import ConfigError, unknown
+from fglib.errors import ConfigError, RecordError, shortened, unknown
 from fglib.experiments import Experiment, load_experiment
 from fglib.paths import experiment_path
 from fglib.records import not_current
@@ -43,6 +44,7 @@ class Finding:
     hardware: str
     measured: tuple[Measured, ...] = ()
     standing: str = ""  # how many of its records were not made by today's code
+    damaged: tuple[str, ...] = ()  # errors of records that cannot be read and so do not count
 
     @property
     def holds(self) -> bool:
@@ -70,8 +72,13 @@ def examine(evidence: Evidence, where: str) -> Finding:
 
 
 def _computed(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
-    function = _function("compute", evidence.compute, where)
-    values = function(**evidence.arguments)
+    function = _function("compute", evidence.compute, evidence.arguments, where)
+    try:
+        values = function()
+    except ValueError as e:
+        raise ConfigError(f"{where}: {evidence.compute} refuses its arguments: {e}") from e
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: {evidence.compute} must return named numbers, and returned {shortened(values)}")
     for clause in clauses:
         _check_names("value", clause.names, values, f"{where}, clause '{clause.text}'")
     return Finding(
@@ -87,15 +94,22 @@ def _computed(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
     )
 
 
-def _function(key: str, named: str, where: str) -> Callable:
-    """The function that `key: module:function` names; ConfigError where there is none."""
+def _function(key: str, named: str, arguments: dict, where: str, *first: object) -> Callable:
+    """The function that `key: module:function` names with its arguments; it is called with those of `first` before.
+
+    ConfigError where there is none or it does not take these arguments.
+    """
     module, _, name = named.partition(":")
     if not module.startswith("fglib."):
-        raise ConfigError(f"{where}: {key} is fglib.<module>:<function>, got '{named}'")
+        raise ConfigError(f"{where}: {key} is fglib.<module>:<function>, got {shortened(named)}")
     try:
-        return getattr(importlib.import_module(module), name)
+        function = getattr(importlib.import_module(module), name)
+        inspect.signature(function).bind(*first, **arguments)
     except (ImportError, AttributeError) as e:
         raise ConfigError(f"{where}: there is no {named} ({e})") from e
+    except TypeError as e:
+        raise ConfigError(f"{where}: {named} does not take the arguments {shortened(arguments)} ({e})") from e
+    return partial(function, **arguments)
 
 
 def _recorded(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
@@ -119,9 +133,9 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         seeds = tuple(range(MIN_SEEDS))
         flag = f" --seeds {','.join(map(str, seeds))}"
     variants = sorted({name.split(".")[0] for clause in clauses for name in clause.names})
-    derive = evidence.derive and partial(_function("derive", evidence.derive, where), **evidence.arguments)
-    found = [plan.load() for plan in runs.plans(experiment, preset, seeds, variants) if plan.recorded]
-    by_seed = _by_seed(found, clauses, derive, where)
+    derive = evidence.derive and _function("derive", evidence.derive, evidence.arguments, where, {})
+    found, damaged = _readable(runs.plans(experiment, preset, seeds, variants))
+    by_seed, unread = _by_seed(found, clauses, derive, where)
     return Finding(
         source=experiment.name,
         preset=preset,
@@ -133,12 +147,29 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         hardware=chosen.hardware,
         measured=tuple(clause.measure(by_seed) for clause in clauses) if len(by_seed) >= MIN_SEEDS else (),
         standing=not_current(found),
+        damaged=(*damaged, *unread),
     )
 
 
-def _by_seed(found: list[runs.Run], clauses: list[Clause], derive: Callable | None, where: str) -> list[Values]:
-    """Numbers by `variant.metric`, one mapping per seed for which every named number is recorded and defined."""
+def _readable(plans: list[runs.Plan]) -> tuple[list[runs.Run], list[str]]:
+    """The runs that are recorded, and the errors of records that are damaged, which count as not recorded."""
+    found, damaged = [], []
+    for plan in plans:
+        try:
+            if plan.recorded:
+                found.append(plan.load())
+        except RecordError as e:
+            damaged.append(str(e))
+    return found, damaged
+
+
+def _by_seed(
+    found: list[runs.Run], clauses: list[Clause], derive: Callable | None, where: str
+) -> tuple[list[Values], list[str]]:
+    """Numbers by `variant.metric`, one mapping per seed for which every named number is recorded and defined; and the
+    errors of arrays that cannot be read."""
     by_seed: dict[int, dict[str, runs.Run]] = {}
+    damaged = []
     for run in found:
         by_seed.setdefault(run.plan.seed, {})[run.plan.variant] = run
     named = {name for clause in clauses for name in clause.names}
@@ -148,7 +179,11 @@ def _by_seed(found: list[runs.Run], clauses: list[Clause], derive: Callable | No
         if derive and not variants <= of_seed.keys():  # what is derived may need the runs that are missing
             continue
         values = {f"{variant}.{k}": v for variant, run in of_seed.items() for k, v in run.metrics.items()}
-        values |= derive(of_seed) if derive else {}
+        try:
+            values |= derive(of_seed) if derive else {}
+        except RecordError as e:  # of the arrays, which are read only here
+            damaged.append(str(e))
+            continue
         for clause in clauses:
             for variant, metric in (name.split(".") for name in clause.names):
                 if variant in of_seed:
@@ -158,7 +193,7 @@ def _by_seed(found: list[runs.Run], clauses: list[Clause], derive: Callable | No
         values = {name: value for name, value in values.items() if value is not None}
         if named <= values.keys():
             complete.append(values)
-    return complete
+    return complete, damaged
 
 
 def _check_names(kind: str, names: Iterable[str], valid: Iterable[str], where: str) -> None:

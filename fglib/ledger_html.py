@@ -135,8 +135,8 @@ def _section(paper: str, verdicts: list[Verdict]) -> str:
 def _row(v: Verdict) -> str:
     measured = "".join(map(_clause, v.measured))
     return (
-        f'<tr id="{v.id}" data-verdict="{v.verdict}"><th scope="row"><span class="where">{escape(v.where)}</span>'
-        f"{escape(v.says)}{_figures(v)}</th>"
+        f'<tr id="{escape(v.id)}" data-verdict="{v.verdict}"><th scope="row">'
+        f'<span class="where">{escape(v.where)}</span>{escape(v.says)}{_figures(v)}</th>'
         f'<td data-label="Verdict"><span class="verdict">{MARKS[v.verdict]} {v.verdict}</span></td>'
         f'<td data-label="Measured">{f"<ul>{measured}</ul>" if measured else "nothing yet"}</td>'
         f'<td data-label="Evidence">{_evidence(v)}</td></tr>'
@@ -147,7 +147,7 @@ def _clause(m: Measured) -> str:
     undecided = ", undecided" if m.undecided else ""
     return (
         f"<li>{'✓' if m.holds else '✗'} <code>{escape(m.quantity)}</code> "
-        f"<strong>{m.value}</strong>, needs {escape(m.needs)}{undecided}</li>"
+        f"<strong>{escape(m.value)}</strong>, needs {escape(m.needs)}{undecided}</li>"
     )
 
 

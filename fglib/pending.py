@@ -1,9 +1,12 @@
 """What is still to be trained in a preset, over all experiments of the book, most valuable first."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from fglib.config import build
 from fglib.data.sources import status
 from fglib.documents import read_yaml
+from fglib.errors import ConfigError
 from fglib.experiments import load_experiment
 from fglib.paths import BOOK, experiment_files, experiment_path
 from fglib.runs import Plan, plans
@@ -11,17 +14,36 @@ from fglib.runs import Plan, plans
 QUEUE = BOOK / "queue.yml"
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A line of the queue: an experiment, and some of its variants or seeds where not all are meant."""
+
+    experiment: str
+    variants: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+
+
 def pending(preset: str, queue: Path | None = None) -> list[Plan]:
-    """Runs of a preset without a record, in the order of the queue, each once."""
+    """Runs of a preset without a record, in the order of the queue, each once.
+
+    Raises ConfigError for a queue that names what does not exist.
+    """
     found: dict[Path, Plan] = {}
-    first = read_yaml(queue or QUEUE, "queue")
-    for entry in [*first, *({"experiment": path.stem} for path in experiment_files())]:
-        experiment = load_experiment(experiment_path(entry["experiment"]))
+    for entry in [*_read_queue(queue or QUEUE), *(Entry(path.stem) for path in experiment_files())]:
+        experiment = load_experiment(experiment_path(entry.experiment))
+        variants = experiment.chosen(entry.variants)
         if preset in experiment.presets:
-            for plan in plans(experiment, preset, entry.get("seeds"), entry.get("variants")):
+            for plan in plans(experiment, preset, entry.seeds, variants):
                 if not plan.recorded:
                     found.setdefault(plan.folder, plan)
     return list(found.values())
+
+
+def _read_queue(path: Path) -> list[Entry]:
+    entries = read_yaml(path, "queue")
+    if not isinstance(entries, list):
+        raise ConfigError(f"the queue {path} must be a list of entries such as {{experiment: omniglot}}")
+    return [build(Entry, entry, f"entry {i} of the queue {path}") for i, entry in enumerate(entries, start=1)]
 
 
 def lacking(plan: Plan, data_dir: str | None = None) -> list[str]:

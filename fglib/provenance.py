@@ -40,7 +40,7 @@ def revision() -> str | None:
 def processor() -> str:
     """Model name of the central processor."""
     if CPUINFO.is_file():
-        for line in CPUINFO.read_text().splitlines():
+        for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
@@ -48,7 +48,7 @@ def processor() -> str:
 
 def peak_memory() -> int:
     """Peak memory of this process so far, in bytes."""
-    if STATUS.is_file() and "VmHWM:" in (status := STATUS.read_text()):
+    if STATUS.is_file() and "VmHWM:" in (status := STATUS.read_text(encoding="utf-8", errors="replace")):
         # Linux starts the other counter at the peak of the parent process
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     if sys.platform == "win32":

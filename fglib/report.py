@@ -4,7 +4,6 @@ Every function returns an object that a notebook displays; none prints a number 
 """
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Sequence
 from html import escape
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
+from fglib.documents import read_json
 from fglib.errors import unknown
 from fglib.experiments import Experiment, load_experiment
 from fglib.methods import METHODS
@@ -143,7 +143,7 @@ def benchmark_record(name: str) -> dict | None:
     if not path.is_file():
         return None
     empty = {"measured": {}, "targets": {}, "peers": {}, "agreement": {}, "notes": [], "growth": None, "device": None}
-    return empty | json.loads(path.read_text())
+    return empty | read_json(path, "benchmark record")
 
 
 def benchmark_not_run(name: str, options: str = "") -> Markdown:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
-from fglib.errors import ConfigError
+from fglib.errors import ConfigError, shortened
 
 CONFIDENCE = 0.95
+LARGEST = 1e100  # size of a side; its squares and sums stay finite
 MAX_LENGTH = 300  # characters; keeps the syntax tree far from Python's limits
 
 COMPARISONS = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "=="}
@@ -87,9 +88,14 @@ class Clause:
 
     def _evaluate(self, node: ast.expr, values: Values) -> float:
         try:
-            return _value(node, values)
+            value = _value(node, values)
         except ZeroDivisionError:
             raise ConfigError(f"'{self.text}' divides by zero") from None
+        except OverflowError:
+            value = math.inf
+        if not abs(value) < LARGEST:
+            raise ConfigError(f"'{self.text}' has a side that is {shortened(value)}, must be below {LARGEST:g} in size")
+        return value
 
     def _show(self, pairs: Sequence[tuple[float, float]]) -> tuple[str, str, str]:
         """Quantity, value and needs of `Measured`."""

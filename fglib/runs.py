@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from fglib.config import RunConfig
-from fglib.errors import ConfigError, FglibError, unknown
-from fglib.experiments import Experiment, load_experiment
+from fglib.errors import ConfigError, FglibError
+from fglib.experiments import Experiment, check_distinct, load_experiment
 from fglib.fingerprints import code_fingerprint
 from fglib.paths import checkpoints_dir, experiment_path, results_dir
 from fglib.records import Run, read_record, write_record
@@ -144,14 +144,13 @@ def plans(
     """
     if isinstance(experiment, str):
         experiment = load_experiment(experiment_path(experiment))
-    for variant in variants or ():
-        if variant not in experiment.variants:
-            raise unknown("variant", variant, experiment.variants, f"experiment {experiment.name}")
+    seeds = experiment.preset(preset).seeds if seeds is None else seeds
+    check_distinct(seeds, "seed")
     tweaked = tweak or bool(overrides)
     return [
         Plan(experiment, v, preset, s, _settle_start(experiment.resolve(v, preset, s, overrides), preset), tweaked)
-        for s in (experiment.preset(preset).seeds if seeds is None else seeds)
-        for v in (variants or experiment.variants)
+        for s in seeds
+        for v in experiment.chosen(variants)
     ]
 
 

@@ -3,9 +3,6 @@
 import math
 
 from fglib.config import TrainConfig
-from fglib.errors import unknown
-
-SCHEDULES = ("constant", "step", "cosine", "onecycle")
 
 
 def learning_rate(config: TrainConfig, epoch: float) -> float:
@@ -21,10 +18,8 @@ def learning_rate(config: TrainConfig, epoch: float) -> float:
         factor = config.gamma ** sum(epoch >= m for m in config.milestones)
     elif config.schedule == "cosine":
         factor = 0.5 * (1 + math.cos(math.pi * position))
-    elif config.schedule == "onecycle":
-        factor = min(position / 0.3, (1 - position) / 0.7)
     else:
-        raise unknown("schedule", config.schedule, SCHEDULES)
+        factor = min(position / 0.3, (1 - position) / 0.7)
     if epoch < config.warmup_epochs:
         factor *= epoch / config.warmup_epochs
     return config.lr * factor

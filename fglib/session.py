@@ -13,8 +13,8 @@ from fglib.data.fingerprint import data_fingerprint
 from fglib.data.hierarchy import ROOT
 from fglib.data.images import DataSet
 from fglib.data.sources import load
-from fglib.errors import FglibError, RecordError
-from fglib.measure import Trained, errors, measure
+from fglib.errors import FglibError, RecordError, shortened
+from fglib.measure import Trained, check_measures, errors, measure
 from fglib.methods import Method, Task, build_method
 from fglib.models import Trunk
 from fglib.provenance import peak_memory
@@ -31,9 +31,14 @@ def pick_device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise FglibError(f"device '{name}' was asked for, but torch finds no CUDA device; use device auto or cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as e:
-        raise FglibError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:0") from e
+        raise FglibError(f"unknown device {shortened(name)}; use auto, cpu, cuda or cuda:0") from e
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as e:  # what torch raises depends on the kind of the device
+        raise FglibError(f"torch cannot use the device '{name}' on this machine; use auto, cpu, cuda or cuda:0") from e
+    return device
 
 
 def data_state(config: DataConfig, data_dir: str | None = None) -> str:
@@ -96,6 +101,8 @@ def train_one(
 
     Returns what `records.write_record` takes: metrics, history, arrays, origin and fingerprints.
     """
+    for each in (plan, *plan.starts):
+        check_measures(each.config)
     place = pick_device(device)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)

@@ -23,7 +23,7 @@ from fglib.config import RunConfig, TrainConfig
 from fglib.data.augment import Augment
 from fglib.data.images import ImageSet
 from fglib.data.loader import epoch_batches, load_batches
-from fglib.errors import ConfigError, TrainingError, unknown
+from fglib.errors import ConfigError, TrainingError
 from fglib.inference import apply
 from fglib.methods import Batch, Method
 from fglib.schedule import learning_rate
@@ -57,13 +57,6 @@ def fit(
     """
     settings, device = config.train, torch.device(device)
     identity = {"key": config.key()} if identity is None else identity
-    if settings.amp not in AMP:
-        raise unknown("train.amp", settings.amp, AMP)
-    if settings.batch_size < 2 or settings.epochs < 1:
-        raise ConfigError(
-            f"train.batch_size must be at least 2 and train.epochs at least 1, got {settings.batch_size} and "
-            f"{settings.epochs}"
-        )
     if settings.compile:
         need_compiler()
     if device.type == "cpu":

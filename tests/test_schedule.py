@@ -3,7 +3,6 @@
 import pytest
 
 from fglib.config import TrainConfig
-from fglib.errors import ConfigError
 from fglib.schedule import learning_rate
 
 
@@ -28,8 +27,3 @@ def test_cosine_onecycle_and_constant():
 def test_warmup_is_a_ramp_in_front_of_any_schedule():
     c = config(schedule="constant", warmup_epochs=5.0)
     assert [learning_rate(c, e) for e in (0, 2.5, 5, 6)] == pytest.approx([0, 0.05, 0.1, 0.1])
-
-
-def test_unknown_schedule_offers_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean 'cosine'"):
-        learning_rate(config(schedule="cosin"), 0)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from fglib.config import AugmentConfig
 from fglib.data.randaugment import RandAugment, warp
-from fglib.errors import ConfigError
 
 
 class Augment(nn.Module):
@@ -20,7 +19,6 @@ class Augment(nn.Module):
 
     def __init__(self, config: AugmentConfig, size: tuple[int, int]) -> None:
         super().__init__()
-        _check(config)
         self.views = config.views
         steps: list[nn.Module] = []
         affine = bool(config.degrees or config.translate or config.scale != (1.0, 1.0))
@@ -161,24 +159,6 @@ def _uniform(low: float, high: float, pixels: Tensor, *shape: int) -> Tensor:
 def _chance(probability: float, pixels: Tensor) -> Tensor:
     """(B,) bool, true with this probability."""
     return torch.rand(len(pixels), device=pixels.device) < probability
-
-
-def _check(config: AugmentConfig) -> None:
-    if config.views < 1:
-        raise ConfigError(f"augment.views is {config.views}, must be at least 1")
-    if not 0 <= config.degrees <= 360:
-        raise ConfigError(f"augment.degrees is {config.degrees}, must be from 0 to 360")
-    if not 0 <= config.translate <= 1:
-        raise ConfigError(f"augment.translate is {config.translate}, must be a part of the side, from 0 to 1")
-    if not 0 < config.scale[0] <= config.scale[1] < math.inf:
-        raise ConfigError(f"augment.scale is {list(config.scale)}, must be the smallest and the largest zoom, above 0")
-    if config.resized_crop and not 0 < config.resized_crop[0] <= config.resized_crop[1] <= 1:
-        raise ConfigError(
-            f"augment.resized_crop is {list(config.resized_crop)}, must be the smallest and the largest part of the "
-            "area, in (0, 1]"
-        )
-    if not 0 <= config.erasing <= 1:
-        raise ConfigError(f"augment.erasing is {config.erasing}, must be a probability")
 
 
 def to_unit_interval(images: Tensor) -> Tensor:

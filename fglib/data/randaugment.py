@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.errors import ConfigError
-
 TONES = ("autocontrast", "equalize", "invert", "posterize", "solarize", "solarize_add", "contrast", "brightness")
 BLENDS = ("color", "sharpness")
 MOVES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
@@ -28,11 +26,6 @@ class RandAugment(nn.Module):
 
     def __init__(self, operations: int, magnitude: float) -> None:
         super().__init__()
-        if not (1 <= operations <= len(OPERATIONS) and 0 < magnitude < 30):
-            raise ConfigError(
-                f"augment.randaugment is [{operations}, {magnitude}], must be a number of operations from 1 to "
-                f"{len(OPERATIONS)} and a magnitude above 0 and below 30"
-            )
         self.operations, self.strength = operations, magnitude / 30
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ and of the training set where it is the collection that is searched or where a t
 training and feeds nothing back.
 """
 
-from fglib.errors import unknown
+from fglib.config import RunConfig
+from fglib.errors import ConfigError, unknown
 from fglib.measure import basic, coarse2fine, grafit, patterns, subtle, within
 from fglib.measure.subtle import errors
 from fglib.measure.trained import Arrays, Metrics, Trained
+from fglib.methods import find_method
 
 MEASURES = {
     "accuracy": basic.accuracy,
@@ -35,6 +37,35 @@ MEASURES = {
     "confusions": subtle.confusions,
     "errors": subtle.final_errors,
 }
+# members that a method must have for a measure; the other measures take every method
+NEEDS = {
+    "recognition": ("logits",),
+    "localization": ("location_maps", "logits"),
+    "upsampling": ("targets",),
+    "crops": ("logits",),
+    "class_maps": ("class_maps",),
+    "confusions": ("logits",),
+    "errors": ("logits",),
+}
+
+
+def check_measures(config: RunConfig) -> None:
+    """ConfigError for a measure of the configuration that does not exist or that its method cannot have.
+
+    Called before training: what is measured comes after it.
+    """
+    method = find_method(config.method.name)
+    wanted = [("measure", name) for name in config.measure]
+    wanted += [("train.errors_every", "errors")] if config.train.errors_every else []
+    for key, name in wanted:
+        if name not in MEASURES:
+            raise unknown("measure", name, MEASURES)
+        for member in NEEDS.get(name, ()):
+            if not hasattr(method, member):
+                raise ConfigError(
+                    f"{key} wants the measure '{name}', which needs `{member}`, and method '{config.method.name}' has "
+                    "none; leave it out"
+                )
 
 
 def measure(trained: Trained) -> tuple[Metrics, Arrays]:
@@ -42,12 +73,10 @@ def measure(trained: Trained) -> tuple[Metrics, Arrays]:
     metrics: Metrics = {}
     arrays: Arrays = {}
     for name in trained.config.measure:
-        if name not in MEASURES:
-            raise unknown("measure", name, MEASURES)
         new_metrics, new_arrays = MEASURES[name](trained)
         metrics |= new_metrics
         arrays |= new_arrays
     return metrics, arrays
 
 
-__all__ = ["MEASURES", "Trained", "errors", "measure"]
+__all__ = ["MEASURES", "Trained", "check_measures", "errors", "measure"]

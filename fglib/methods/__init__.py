@@ -53,11 +53,16 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
+def find_method(name: str) -> type[Method]:
+    """The class of a named method; ConfigError with the nearest name if there is none."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
+
+
 def build_method(config: RunConfig, task: Task) -> Method:
     """The method a configuration names, on a fresh trunk; call `torch.manual_seed` before for a fixed start."""
-    if config.method.name not in METHODS:
-        raise unknown("method", config.method.name, METHODS)
-    method = METHODS[config.method.name]
+    method = find_method(config.method.name)
     if method.needs_fine and not config.use_fine:
         raise ConfigError(
             f"method '{config.method.name}' trains on the fine labels ('{config.data.fine}'), which the "
@@ -72,4 +77,4 @@ def build_method(config: RunConfig, task: Task) -> Method:
         raise ConfigError(f"method.options of '{config.method.name}': {e}") from e
 
 
-__all__ = ["METHODS", "Batch", "Method", "Task", "build_method"]
+__all__ = ["METHODS", "Batch", "Method", "Task", "build_method", "find_method"]

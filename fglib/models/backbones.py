@@ -30,8 +30,6 @@ def build_trunk(config: ModelConfig) -> Trunk:
     convolution of stride 1, no max-pool) suits small images. `weights` loads torchvision's. `layer` ends the network
     early: the output of the layer of that name is the feature map.
     """
-    if config.stem not in ("32px", "224px"):
-        raise unknown("stem", config.stem, ("32px", "224px"))
     if config.backbone in OURS and config.weights:
         raise ConfigError(f"model.weights is {config.weights!r}, but {config.backbone} has no pre-trained weights")
     if config.backbone == "whitened":

@@ -69,8 +69,8 @@ def test_mistakes_end_in_one_sentence(fglib, arguments, code, message):
 
 def test_names_of_users_cannot_move_the_cursor_or_forge_a_line(fglib, grid):
     grid.write_text(grid.read_text().replace("  base:", '  "a\\e[2J\\nrecorded": {method: {name: base}}\n  base:'))
-    code, out, _ = fglib("train", str(grid), "--preset", "paper", "--dry-run")
-    assert code == 0 and "\x1b" not in out and out.count("\n") == 4 and out.startswith(r"missing   a\x1b[2J\nrecorded")
+    code, out, err = fglib("train", str(grid), "--preset", "paper", "--dry-run")
+    assert code == 2 and not out and err.count("\n") == 1 and r"the variant 'a\x1b[2J\nrecorded' cannot be" in err
 
 
 def test_an_unknown_command_or_option_is_a_usage_error(fglib):

@@ -55,7 +55,6 @@ def test_images_are_normalized_inside_and_no_relu_is_in_place():
     ("config", "message"),
     [
         (ModelConfig("resnet19"), "did you mean 'resnet18'"),
-        (ModelConfig("resnet18", stem="32"), "did you mean '32px'"),
         (ModelConfig("regnet_y_400mf", stem="32px"), "stem 32px is for ResNets"),
         (ModelConfig("small_resnet", weights="IMAGENET1K_V1"), "no pre-trained weights"),
     ],
