@@ -1,17 +1,21 @@
 """Measures: what a record holds, restated slowly on a tiny trained method."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
 import torch
 from tiny import CONFIG, dataset, ready
 
+from fglib import session
+from fglib.config import MethodConfig
 from fglib.data.images import DataSet
 from fglib.data.synthetic import patches
 from fglib.errors import ConfigError
 from fglib.inference import embed
-from fglib.measure import MEASURES, Trained, measure
+from fglib.measure import MEASURES, NEEDS, Trained, check_measures, measure
+from fglib.runs import plans
 from fglib.train import fit
 
 
@@ -112,7 +116,51 @@ def test_bounds_are_for_both_heads_on_nested_levels(trained):
     assert only(Trained(base, dataset(), config), "bounds") == ({}, {})
 
 
-def test_an_unknown_measure_offers_the_nearest(trained):
+def changed(name, **changes):
+    """The configuration of a method with other measures or settings of training."""
+    train = dataclasses.replace(CONFIG.train, errors_every=changes.pop("errors_every", 0))
+    return dataclasses.replace(CONFIG, method=MethodConfig(name), train=train, **changes)
+
+
+def test_an_unknown_measure_offers_the_nearest():
     with pytest.raises(ConfigError, match="unknown measure 'retreival'; did you mean 'retrieval'"):
-        only(trained, "retreival")
-    assert "retrieval" in MEASURES
+        check_measures(changed("base", measure=("accuracy", "retreival")))
+
+
+@pytest.mark.parametrize(
+    ("method", "measure", "member"),
+    [
+        ("clusterfit_plus", "recognition", "logits"),
+        ("indi", "errors", "logits"),
+        ("snca", "crops", "logits"),
+        ("grafit", "confusions", "logits"),
+        ("base", "localization", "location_maps"),
+        ("bap", "class_maps", "class_maps"),
+        ("plain", "upsampling", "targets"),
+    ],
+)
+def test_a_measure_that_a_method_cannot_have_is_refused(method, measure, member):
+    with pytest.raises(
+        ConfigError, match=f"measure '{measure}', which needs `{member}`, and method '{method}' has none"
+    ):
+        check_measures(changed(method, measure=(measure,)))
+
+
+def test_errors_while_training_need_a_classifier():
+    check_measures(changed("base", errors_every=1))
+    check_measures(changed("clusterfit_plus"))
+    with pytest.raises(ConfigError, match="train.errors_every wants the measure 'errors', which needs `logits`"):
+        check_measures(changed("clusterfit_plus", errors_every=1))
+
+
+def test_a_run_whose_measures_cannot_be_is_refused_before_its_data_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "load_data", lambda *args: pytest.fail("read"))
+    (plan,) = plans("grafit_omniglot", "smoke", variants=["clusterfit_plus"], overrides={"train": {"errors_every": 1}})
+    with pytest.raises(ConfigError, match=r"train\.errors_every"):
+        session.train_one(plan, device="cpu", data_dir=str(tmp_path))
+
+
+def test_what_measures_need_is_what_they_use():
+    for name, members in NEEDS.items():
+        text = inspect.getsource(inspect.getmodule(MEASURES[name]))
+        assert all(f"method.{member}" in text for member in members)
