@@ -18,7 +18,7 @@ common:
   measure: [accuracy]
 variants:
   base: {method: {name: base}}
-  broken: {method: {name: base}, train: {amp: fp16}}
+  broken: {method: {name: bass}}
   indi: {method: {name: base_indi}}
 presets:
   paper: {hardware: one GPU, seeds: [0], train: {epochs: 3, batch_size: 12, lr: 0.05}}

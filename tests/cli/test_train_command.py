@@ -86,7 +86,7 @@ def test_pending_paper_runs_stop_in_time_go_on_and_finish_whatever_fails(fglib, 
     code, out, err = fglib(*everything, "--jobs", jobs)
     assert code == 1 and err.splitlines()[-1].startswith("fglib: 1 of the runs failed")
     assert f"grid/{base.name}: recorded" in err and f"grid/{indi.name}: recorded" in err
-    assert f"grid/{broken.name}: unknown train.amp 'fp16'" in err
+    assert f"grid/{broken.name}: unknown method 'bass'" in err
     assert out.startswith(f"recorded  grid/{base.name}  coarse_top1") and "missing   grid/broken" in out
     assert [len(p.load().history) for p in (base, indi)] == [3, 3]
 
