@@ -135,7 +135,13 @@ def train(
     jobs: Annotated[
         int, typer.Option(min=1, help="Runs at a time, each in a process of its own; they share the device.")
     ] = 1,
-    refresh: Annotated[bool, typer.Option(help="Train again what is already recorded.")] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            help="Train again what is already recorded. Stopped by --max-minutes or Ctrl-C, it goes on with the next "
+            "--refresh, where it stopped; old records stay until the new ones replace them."
+        ),
+    ] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", help="Override a key, as in train.epochs=5.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be trained.")] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
@@ -146,6 +152,9 @@ def train(
 ) -> None:
     """Train what an experiment lacks and record it.
 
+    A run that another process is training is left to that one, and shown as busy; the exit code is then 1. Out of
+    time is no failure: the exit code is 0.
+
     Example: fglib train omniglot --preset cpu --seeds 0,1,2 --max-minutes 30
              fglib train --pending --preset paper --max-minutes 60 --jobs 3
     """
@@ -153,6 +162,7 @@ def train(
     from fglib.experiments import load_experiment
     from fglib.parallel import train_all
     from fglib.paths import experiment_files
+    from fglib.refresh import marked
     from fglib.standing import changes as changes_since
 
     if list_all:
@@ -185,12 +195,17 @@ def train(
     def name(plan: runs.Plan) -> str:
         return f"{plan.experiment.name}/{plan.name}" if all_pending else plan.name
 
-    failed = 0
+    failed, busy = 0, set()
     if not dry_run:
+        left = sum(map(marked, wanted)) if refresh else 0
+        if 0 < left < len(wanted):
+            _say(f"--refresh goes on with {left} of {len(wanted)} runs, which an earlier one left", file=sys.stderr)
         how = {"device": device, "data_dir": data_dir, "refresh": refresh, "deadline": deadline}
         with _stoppable("the same command goes on where this one stopped"):
             for plan, outcome in train_all(wanted, jobs, **how):
-                if isinstance(outcome, FglibError) and not isinstance(outcome, runs.BusyError):
+                if isinstance(outcome, runs.BusyError):
+                    busy.add(plan.folder)
+                elif isinstance(outcome, FglibError):
                     if jobs == 1 and not all_pending:
                         raise outcome
                     failed += 1
@@ -198,11 +213,14 @@ def train(
                 state = {True: "recorded", False: unfinished}.get(outcome, outcome)
                 _say(f"{name(plan)}: {state}", file=sys.stderr)
     found = {plan.folder: plan.load() for plan in wanted if plan.recorded}
+    if not refresh:  # that one has recorded it meanwhile
+        busy -= found.keys()
     other = {run.plan.folder: what for run, what in changes_since(list(found.values()), data_dir)}
     rows = [
         {
             "run": name(plan),
             "recorded": plan.folder in found,
+            "busy": plan.folder in busy,
             "changed": other.get(plan.folder),
             "metrics": found[plan.folder].metrics if plan.folder in found else None,
         }
@@ -213,11 +231,17 @@ def train(
     for row in () if as_json else rows:
         shown = {k: v for k, v in (row["metrics"] or {}).items() if k in SHOWN}
         text = "  ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
-        state = "changed " if row["changed"] else "recorded" if row["recorded"] else "missing "
-        _say(f"{state}  {row['run']}  {text}".rstrip())
+        state = next((word for word in ("busy", "changed", "recorded") if row[word]), "missing")
+        _say(f"{state:<8}  {row['run']}  {text}".rstrip())
     if failed:
         raise FglibError(f"{failed} of the runs failed for the reasons given above; the others went on")
-    old = [f"{row['run']}: {row['changed']}" for row in rows if row["changed"]]
+    if busy:
+        raise FglibError(
+            f"{len(busy)} of {len(wanted)} runs were left to another process, which is training them; run the same "
+            "command once more when it has ended"
+        )
+    under_way = {name(plan) for plan in wanted if refresh and marked(plan)}
+    old = [f"{row['run']}: {row['changed']}" for row in rows if row["changed"] and row["run"] not in under_way]
     if old:
         more = f" ({len(old)} such records)" if len(old) > 1 else ""
         raise RecordError(

@@ -13,6 +13,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from fglib.errors import FglibError
+from fglib.refresh import marked, to_train
 from fglib.runs import Plan, train_plan
 from fglib.stops import catch, leave
 
@@ -34,13 +35,13 @@ def train_all(
     deadline: float | None = None,
     **where: str | None,
 ) -> Iterator[tuple[Plan, bool | FglibError]]:
-    """Train every plan without a record (all of them with `refresh`), in order, `jobs` at a time.
+    """Train every plan without a record, or those of a refresh (`fglib.refresh`), in order, `jobs` at a time.
 
     Yields (plan, outcome) as each ends: True for recorded, False for out of time and checkpointed, or its error,
     after which the others go on. `deadline` is a time of `time.monotonic()`; after it none is started. `where` is
     handed to `train_plan`: device and data_dir.
     """
-    plans = [plan for plan in wanted if refresh or not plan.recorded]
+    plans = to_train(wanted) if refresh else [plan for plan in wanted if not plan.recorded]
     todo = [
         (plan, f"[{i}/{len(plans)}] {plan.experiment.name} {plan.variant} seed {plan.seed}")
         for i, plan in enumerate(plans, start=1)
@@ -133,6 +134,8 @@ def _work(there: Connection, plan: Plan, label: str, jobs: int, how: dict) -> No
 
 
 def _outcome(plan: Plan, label: str, how: dict) -> bool | FglibError:
+    if how["refresh"] and not marked(plan):  # another process has refreshed it meanwhile
+        return True
     try:
         return train_plan(plan, label=label, **how)
     except FglibError as e:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fglib.config import RunConfig
-from fglib.errors import ConfigError, FglibError
+from fglib.errors import ConfigError, FglibError, RecordError
 from fglib.experiments import Experiment, check_distinct, load_experiment
 from fglib.fingerprints import code_fingerprint
 from fglib.paths import checkpoints_dir, experiment_path, results_dir
@@ -233,6 +233,7 @@ def train_plans(
 ) -> Iterator[tuple[Plan, bool]]:
     """Train every plan without a record (all of them with `refresh`); yields (plan, finished) as each ends.
 
+    A refresh that was stopped goes on with the runs that it had left, and with those alone.
     `deadline` is a time of `time.monotonic()`; the run under way is then checkpointed and yielded unfinished.
     """
     from fglib.parallel import train_all
@@ -255,23 +256,35 @@ def train_plan(
 ) -> bool:
     """Train (or go on with) one run and record it; False if time ran out, with a checkpoint to go on from.
 
+    `refresh` trains again what is recorded, and goes on with a refresh that was stopped.
+
     Raises BusyError when another process trains this run or the one that it starts from.
     """
     # torch is imported only here: listing, loading and help stay quick
+    from fglib import refresh as again
     from fglib.lock import alone
     from fglib.session import train_one
+
+    how = {"device": device, "data_dir": data_dir, "deadline": deadline, "label": label}
 
     with ExitStack() as locks:
         for checkpoint in plan.writes:
             if not locks.enter_context(alone(checkpoint)):
                 raise BusyError(f"another process trains {checkpoint.parent.name}/{checkpoint.stem}; left to that one")
         if refresh:
-            plan.checkpoint.unlink(missing_ok=True)
+            again.begin(plan)
         elif plan.recorded:  # by another process, since it was asked last
             return True
-        outcome = train_one(plan, device=device, data_dir=data_dir, deadline=deadline, label=label)
+        try:
+            outcome = train_one(plan, **how)
+        except RecordError:
+            if not refresh:
+                raise
+            again.discard(plan)  # damaged, or of other code: a refresh does not go on with that
+            outcome = train_one(plan, **how)
         if outcome is not None:
             write_record(plan, *outcome)
+            again.end(plan)
     return outcome is not None
 
 

@@ -91,10 +91,52 @@ def test_pending_paper_runs_stop_in_time_go_on_and_finish_whatever_fails(fglib, 
     assert [len(p.load().history) for p in (base, indi)] == [3, 3]
 
 
-def test_a_run_that_another_shell_trains_is_left_to_it(fglib, grid):
-    base, _, indi = runs.plans(str(grid), "paper")
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_run_that_another_shell_trains_is_left_to_it_and_the_exit_code_says_so(fglib, queue, grid, everything):
+    base, _, indi = queue
+    which = ("--pending",) if everything else (str(grid), "--variants", "base,indi")
+    command = ("train", *which, "--preset", "paper", "--device", "cpu")
     with alone(base.checkpoint) as free:
         assert free
-        _, _, err = fglib("train", str(grid), "--preset", "paper", "--variants", "base,indi", "--device", "cpu")
-    assert f"{base.name}: another process trains grid/{base.name}; left to that one" in err
-    assert f"{indi.name}: recorded" in err and not base.checkpoint.exists()
+        code, out, err = fglib(*command)
+        assert code == 1 and not base.checkpoint.exists()
+        assert f"{base.name}: another process trains grid/{base.name}; left to that one" in err
+        assert f"{indi.name}: recorded" in err and "busy      " in out.splitlines()[0] and base.name in out
+        if not everything:
+            assert err.splitlines()[-1] == (
+                "fglib: 1 of 2 runs were left to another process, which is training them; run the same command once "
+                "more when it has ended"
+            )
+            code, out, _ = fglib(*command, "--json")
+            assert code == 1 and [(row["busy"], row["recorded"]) for row in json.loads(out)] == [(1, 0), (0, 1)]
+    if not everything:
+        assert fglib(*command)[0] == 0 and fglib(*command)[1].count("recorded  ") == 2
+
+
+def test_what_the_other_shell_has_recorded_meanwhile_is_not_busy(fglib, grid, monkeypatch):
+    base, *_ = runs.plans(str(grid), "paper")
+    train_plan = runs.train_plan
+
+    def late(plan, **how):
+        train_plan(plan, **how)
+        raise runs.BusyError("another process trains it")
+
+    monkeypatch.setattr(parallel, "train_plan", late)
+    command = ("train", str(grid), "--variants", "base", "--preset", "paper", "--device", "cpu")
+    code, out, _ = fglib(*command)
+    assert code == 0 and out.startswith("recorded")
+    code, out, _ = fglib(*command, "--refresh")  # which of the two records it is, is not known
+    assert code == 1 and out.startswith("busy")
+
+
+def test_a_refresh_in_pieces_comes_to_an_end(fglib, grid):
+    command = ("train", str(grid), "--variants", "base,indi", "--preset", "paper", "--device", "cpu")
+    assert fglib(*command)[0] == 0
+    pieces, said = (*command, "--refresh", "--max-minutes", "0"), []
+    for _ in range(12):  # six steps for each of two runs
+        code, out, err = fglib(*pieces)
+        assert code == 0 and out.count("recorded  ") == 2
+        said.append("out of time" not in err)
+    assert said == [*[False] * 5, True, *[False] * 5, True]
+    assert "--refresh goes on with 1 of 2 runs, which an earlier one left" in err
+    assert "[1/2]" in fglib(*pieces)[2]  # the next refresh
