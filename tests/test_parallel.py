@@ -28,7 +28,7 @@ variants:
   base: {{method: {{name: base}}}}
   later: {{method: {{name: base}}, start: {{experiment: {path}, variant: base}}}}
   last: {{method: {{name: base}}, start: {{experiment: {path}, variant: later}}}}
-  broken: {{method: {{name: base}}, train: {{amp: fp16}}}}
+  broken: {{method: {{name: bass}}}}
   fine: {{method: {{name: fine}}, use_fine: true}}
 presets:
   cpu: {{hardware: two cores, seeds: [0], train: {{epochs: 2, batch_size: 12, lr: 0.05}}}}
@@ -83,7 +83,7 @@ def test_what_another_process_has_recorded_meanwhile_is_not_trained_again(plans)
 
 def test_in_turn_an_error_is_an_outcome_and_the_others_go_on(plans):
     ended = short(train_all(plans("broken", "base"), device="cpu"))
-    assert "unknown train.amp 'fp16'" in ended["broken"] and ended["base"] is True
+    assert "unknown method 'bass'" in ended["broken"] and ended["base"] is True
     assert list(train_all(plans("base"), device="cpu")) == []
     assert short(train_all(plans("base"), device="cpu", refresh=True)) == {"base": True}
 
@@ -93,7 +93,7 @@ def test_side_by_side_each_is_trained_once_and_what_others_start_from_first(plan
     ended = list(train_all(wanted, 2, device="cpu"))
     found = short(ended)
     # without order, `later` would find `base` in training elsewhere
-    assert found["base"] is True and found["later"] is True and "unknown train.amp" in found["broken"]
+    assert found["base"] is True and found["later"] is True and "unknown method 'bass'" in found["broken"]
     assert list(found).index("base") < list(found).index("later")
     assert {p.load().provenance["threads"] for p in wanted[:2]} == {max(1, torch.get_num_threads() // 2)}
     said = capfd.readouterr().err
