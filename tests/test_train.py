@@ -51,10 +51,11 @@ def ready_for(name, **changes):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss(name):
-    # the up-sampler has two layers without normalization and starts slowly
-    method, train, config = ready_for(name, epochs=60, lr=0.3 if name == "upsampler" else 0.05)
+    # a class per image takes its time, and the up-sampler has two layers without normalization and starts slowly
+    epochs = 60 if name in ("indi", "base_indi", "base_indi_eff", "upsampler") else 20
+    method, train, config = ready_for(name, epochs=epochs, lr=0.3 if name == "upsampler" else 0.05)
     progress, finished = fit(method, train, config)
-    assert finished and len(progress.history) == 60
+    assert finished and len(progress.history) == epochs
     first, last = progress.history[0]["total"], progress.history[-1]["total"]
     assert last < first - 0.2 * abs(first)
 
