@@ -2,13 +2,13 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from page_scan import images_without_alt, pages, remote_resources
+from processes import run
 
 from fglib import runs
 from fglib.notebooks import book_command
@@ -23,15 +23,9 @@ def html(tmp_path_factory):
     # no variable of this process may decide what the pages show
     env.pop("FGLIB_RESULTS", None)
     if any(not plan.recorded for plan in runs.plans("digits", "cpu")):
-        subprocess.run([sys.executable, "-m", "fglib", "train", "digits", "--preset", "cpu"], check=True, env=env)
-    done = subprocess.run(
-        [*book_command(), "--path-output", str(folder)],
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=600,
-        check=False,
-    )
+        trained = run(sys.executable, "-m", "fglib", "train", "digits", "--preset", "cpu", env=env)
+        assert trained.returncode == 0, trained.stderr[-4000:]
+    done = run(*book_command(), "--path-output", str(folder), env=env)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return folder / "_build" / "html"
 

@@ -41,8 +41,8 @@ def environment(records, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def shell():
-    """What a kernel runs cells with, without the kernel."""
-    shell = InteractiveShell(user_module=ModuleType("chapter"))
+    """What a kernel runs cells with, without the kernel; the one that `display` finds."""
+    shell = InteractiveShell.instance(user_module=ModuleType("chapter"))
     shell.history_manager.enabled = False
     yield shell
     InteractiveShell.clear_instance()
@@ -50,6 +50,7 @@ def shell():
 
 # matplotlib asks tensors for arrays in numpy's new way, which torch does not know yet
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")  # said where there is a desktop
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_chapter_runs_in_the_smoke_preset(path, environment, shell):
     notebook = parameterize_notebook(load_notebook_node(str(path)), {"preset": "smoke"})
