@@ -1,10 +1,10 @@
 """Trunks: shapes, stems, widths, normalization, parameter counts of the published networks."""
 
-import subprocess
 import sys
 
 import pytest
 import torch
+from processes import run
 from torch import nn
 from torchvision.models.resnet import conv1x1
 
@@ -106,7 +106,7 @@ for width in (4, 8, 12):
 
 def test_narrow_networks_train_on_large_images():
     """In a process of its own: torch's own strided convolution writes outside of its memory here."""
-    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, timeout=300)
+    done = run(sys.executable, "-c", NARROW)
     assert done.returncode == 0, (done.returncode, done.stderr)
 
 
