@@ -75,7 +75,7 @@ def _computed(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
     function = _function("compute", evidence.compute, evidence.arguments, where)
     try:
         values = function()
-    except ValueError as e:
+    except (TypeError, ValueError, RuntimeError) as e:
         raise ConfigError(f"{where}: {evidence.compute} refuses its arguments: {e}") from e
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: {evidence.compute} must return named numbers, and returned {shortened(values)}")

@@ -355,6 +355,41 @@ def test_a_misspelt_key_in_the_claims_file_is_an_error_that_names_the_claim(tmp_
         load_claims(tmp_path / "none.yml")
 
 
+ONE = "{id: a, where: w, says: s, metric: m}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must be a mapping of papers to lists of claims, got None"),
+        ("- patterns", "must be a mapping of papers to lists of claims, got \\['patterns'\\]"),
+        ("1: []", "unknown paper '1'"),
+        ("patterns: 5", "'patterns' in .* must be a list of claims, got 5"),
+        ("patterns:", "'patterns' in .* must be a list of claims, got None"),
+        ("patterns: [a]", "claim 1 of 'patterns' in .* must be a mapping, got 'a'"),
+        ("patterns: [{id: a}]", "claim a in claims.yml lacks the key 'where'"),
+        ("patterns: [{where: w, says: s, metric: m}]", "claim 1 of 'patterns' in claims.yml lacks the key 'id'"),
+        (f"patterns: [{ONE}, {ONE}]", "the id 'a' stands twice"),
+        (f"patterns: [{ONE}]\nsubtle: [{ONE}]", "the id 'a' stands twice"),
+        ("patterns: [{id: 5, where: w, says: s, metric: m}]", "claim 5 in claims.yml.id must be text, got 5"),
+        (f"patterns: [{ONE[:-1]}, paper: subtle}}]", "claim a in claims.yml has the key 'paper'"),
+        (f"patterns: [{ONE[:-1]}, evidence: {{rule: [x > 1]}}}}]", "claim a in .*evidence must be a list of mappings"),
+        (f"patterns: [{ONE[:-1]}, evidence: [x > 1]}}]", "claim a in .*evidence must be a mapping, got 'x > 1'"),
+        (f"patterns: [{ONE[:-1]}, evidence: [{{rule: x > 1, same: true}}]}}]", "evidence.rule must be a list of texts"),
+        (f"patterns: [{ONE[:-1]}, evidence: [{{rule: [1], same: true}}]}}]", "evidence.rule must be text, got 1"),
+        (f"patterns: [{ONE[:-1]}, evidence: [{{rule: [x > 1], same: 1}}]}}]", "evidence.same must be a truth value"),
+        (f"patterns: [{ONE[:-1]}, paper_values: [1]}}]", "claim a in .*paper_values must be a mapping, got"),
+        (f"patterns: [{ONE[:-1]}, paper_values: {{x: .nan}}}}]", "claim a in .*paper_values.x must be .* finite"),
+        (f"patterns: [{ONE[:-1]}, where: v}}]", "the key 'where' stands there twice"),
+    ],
+)
+def test_claims_of_odd_shapes_are_named(tmp_path, text, message):
+    path = tmp_path / "claims.yml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_claims(path)
+
+
 def test_ledger_of_one_paper():
     assert {v.paper for v in ledger("subtle")} == {"subtle"}
     with pytest.raises(ConfigError, match="did you mean 'patterns'"):
@@ -415,6 +450,28 @@ def test_the_page_lists_every_claim_and_escapes_what_it_shows(toy):
     assert "a &lt; b &amp; &lt;i&gt;c&lt;/i&gt;." in html and "<i>" not in html
     assert "base: [1.5, null]" in html
     assert "http" not in html and "src=" not in html
+
+
+def test_no_text_of_a_claim_becomes_markup_of_the_page(toy, tmp_path):
+    evil = "\"><script>alert('1')</script>`<b>`"
+    shown = judge(claim(says=evil, where=evil, metric=evil, data=evil, paper_values={evil: evil}))
+    hardware = {name: {**preset, "hardware": evil} for name, preset in TOY["presets"].items()}
+    path = toy()
+    (tmp_path / "toy.yml").write_text(yaml.safe_dump({**TOY, "presets": hardware}))
+    waiting = judge(claim(same(path)))
+    toy("cpu", base=[50.0, 51.0, 49.0], ours=[53.0, 54.5, 52.0])
+    noted = judge(claim(dataclasses.replace(elsewhere(path), note=evil)))
+    assert evil in waiting.reason and evil in noted.reason
+    for verdict in (shown, waiting, noted, dataclasses.replace(shown, id=evil)):
+        html = ledger_page([verdict])
+        assert html.count("<script>") == 1 and "<script>alert" not in html and "<b>" not in html
+        assert not re.search(r'id="">', html)
+
+
+def test_no_text_of_a_claim_becomes_markup_of_the_readme(toy):
+    path = toy("paper", base=[50.0, 51.0, 49.0], ours=[65.0, 67.0, 63.0])
+    row = readme_block([judge(claim(same(path), says="a | b <i>\nc & `d | <e>`"))]).splitlines()[4]
+    assert row.startswith("| Table 9: a \\| b &lt;i> c &amp; `d \\| <e>` | reproduced")
 
 
 def test_the_page_counts_the_verdicts(toy):

@@ -67,6 +67,34 @@ def test_a_queue_with_a_misspelt_name_says_so(tmp_path):
         pending("cpu", path)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the queue .* must be a list of entries"),
+        ("experiment: omniglot", "the queue .* must be a list of entries"),
+        ("[omniglot]", "entry 1 of the queue .* must be a mapping, got 'omniglot'"),
+        ("- {experiment: omniglot}\n- {seeds: [0]}", "entry 2 of the queue .* lacks the key 'experiment'"),
+        ("- {experiment: omniglot, variant: [fine]}", "unknown key 'variant' in entry 1 .*; did you mean 'variants'"),
+        ("- {experiment: omniglot, seeds: [a]}", "entry 1 .*seeds must be a whole number, got 'a'"),
+        ("- {experiment: omniglot, seeds: 0}", "entry 1 .*seeds must be a list of whole numbers, got 0"),
+        ("- {experiment: omniglot, seeds: []}", "at least one seed is needed"),
+        ("- {experiment: omniglot, seeds: [-1]}", "seed is -1, must be at least 0"),
+        ("- {experiment: omniglot, seeds: [1, 1]}", "seed 1 is named twice"),
+        ("- {experiment: omniglot, variants: []}", "at least one variant is needed"),
+        ("- {experiment: 5}", "entry 1 .*experiment must be text, got 5"),
+        # a name is checked whether or not the experiment has the preset
+        ("- {experiment: coarse2fine_inception, variants: [bass]}", "unknown variant 'bass'"),
+    ],
+)
+def test_queues_of_odd_shapes_are_named(tmp_path, text, message):
+    path = tmp_path / "queue.yml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        pending("cpu", path)
+    with pytest.raises(ConfigError, match="the queue .*none.yml does not exist"):
+        pending("cpu", tmp_path / "none.yml")
+
+
 def test_a_run_waits_for_its_own_data_and_for_that_of_the_run_it_starts_from(tmp_path, monkeypatch):
     (cub,) = plans("coarse2fine_cub50", "cpu", [0], ["coarse2fine"])
     (parts,) = plans("parts", "cpu", [0], ["coarse2fine"])

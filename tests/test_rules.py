@@ -166,3 +166,17 @@ def test_anything_but_a_comparison_of_arithmetic_is_refused(text):
 def test_division_by_zero_names_the_clause():
     with pytest.raises(ConfigError, match=r"'m.a / m.b > 1' divides by zero"):
         parse_clause("m.a / m.b > 1").measure(seeds(a=[1.0], b=[0.0]))
+
+
+@pytest.mark.parametrize("value", [1e308, -1e101, math.inf, math.nan, 10**400])
+def test_a_side_too_large_to_compare_names_the_clause(value):
+    with pytest.raises(ConfigError, match=r"'a \* 2 > b' has a side that is .*, must be below 1e\+100 in size"):
+        parse_clause("a * 2 > b").measure([{"a": value, "b": 1.0}] * 3)
+    assert parse_clause("a > b").measure([{"a": 1e99, "b": -1e99}] * 3).holds
+
+
+@pytest.mark.parametrize(
+    "text", ["-" * 290 + "x > 1", "(" * 140 + "x" + ")" * 140 + " > 1", "abs(" * 50 + "x" + ")" * 50 + " > 1"]
+)
+def test_deep_clauses_are_read(text):
+    assert parse_clause(text).names == ["x"]
