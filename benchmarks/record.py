@@ -77,7 +77,7 @@ def report(
     show(record)
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+        Path(out).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return record
 
 
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=results_dir() / "benchmarks")
     folder = parser.parse_args().folder
     for path in sorted(folder.glob("*.json")):
-        for label, target in json.loads(path.read_text()).get("targets", {}).items():
+        for label, target in json.loads(path.read_text(encoding="utf-8")).get("targets", {}).items():
             said = "met" if target["met"] else "missed"
             print(f"{path.stem:<20}{label:<52}{target['reach']:>10}{target['value']:>12,.3f}  {said}")
 

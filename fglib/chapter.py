@@ -8,7 +8,7 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
-from fglib.errors import ConfigError, unknown
+from fglib.errors import ConfigError, shortened, unknown
 from fglib.experiments import PRESETS
 
 KNOWN = ("preset", "seeds", "device", "refresh", "data_dir")
@@ -53,13 +53,15 @@ def check_parameter(name: str, value: Any) -> None:
     if name == "preset" and value not in ("recorded", *PRESETS):
         raise unknown("preset", value, ("recorded", *PRESETS))
     if name == "seeds" and value is not None and not (isinstance(value, list) and value and all(map(_whole, value))):
-        raise ConfigError(f"parameter 'seeds' must be a list of whole numbers such as [0, 1, 2] or None, got {value!r}")
+        raise ConfigError(
+            f"parameter 'seeds' must be a list of whole numbers such as [0, 1, 2] or None, got {shortened(value)}"
+        )
     if name == "device" and not isinstance(value, str):
-        raise ConfigError(f"parameter 'device' must be auto, cpu or cuda, got {value!r}")
+        raise ConfigError(f"parameter 'device' must be auto, cpu or cuda, got {shortened(value)}")
     if name == "refresh" and type(value) is not bool:
-        raise ConfigError(f"parameter 'refresh' must be True or False, got {value!r} ({type(value).__name__})")
+        raise ConfigError(f"parameter 'refresh' must be True or False, got {shortened(value)}")
     if name == "data_dir" and value is not None and not isinstance(value, str):
-        raise ConfigError(f"parameter 'data_dir' must be a folder's path or None, got {value!r}")
+        raise ConfigError(f"parameter 'data_dir' must be a folder's path or None, got {shortened(value)}")
 
 
 def assigned(source: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from fglib.config import Checked, RunConfig, Seed, build
 from fglib.documents import read_yaml
 from fglib.errors import ConfigError, shortened, unknown
+from fglib.paths import user_path
 
 PRESETS = ("smoke", "cpu", "paper")
 # names that Windows keeps for devices, whatever their ending
@@ -146,7 +147,7 @@ def _placed_at(section: dict, keys: list[str], folder: Path) -> dict:
     # an experiment of the book is named, not found by a path
     if not isinstance(value, str) or (key == "experiment" and Path(value).suffix not in (".yml", ".yaml")):
         return section
-    return {**section, key: str(folder / Path(value).expanduser())}
+    return {**section, key: str(folder / user_path(value))}
 
 
 def load_experiment(path: Path) -> Experiment:

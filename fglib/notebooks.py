@@ -12,7 +12,7 @@ from fglib import runs
 from fglib.chapter import assigned, check_parameter
 from fglib.documents import read_text
 from fglib.errors import ConfigError, FglibError, unknown
-from fglib.paths import ROOT, chapter_path
+from fglib.paths import ROOT, chapter_path, user_path
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -34,7 +34,7 @@ def execute(chapter: str, parameters: dict, output: Path | None = None) -> Path:
     path = chapter_path(chapter)
     _check(parameters, read_notebook(path), path.name)
     if parameters.get("data_dir"):
-        parameters = parameters | {"data_dir": str(Path(parameters["data_dir"]).expanduser().absolute())}
+        parameters = parameters | {"data_dir": str(user_path(parameters["data_dir"]).absolute())}
     _make_folders_absolute()
     output = output or ROOT / "_build" / "chapters" / path.name
     if output.resolve() == path.resolve():
@@ -120,4 +120,4 @@ def _make_folders_absolute() -> None:
     """Kernels start in their notebook's folder, where a relative folder would be another one."""
     for name in ("FGLIB_RESULTS", "FGLIB_CHECKPOINTS", "FGLIB_DATA"):
         if os.environ.get(name):
-            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
+            os.environ[name] = str(user_path(os.environ[name]).absolute())

@@ -13,6 +13,11 @@ EXPERIMENTS = BOOK / "experiments"
 TWEAKS = ROOT / "_build" / "tweaks"
 
 
+def user_path(path: str | Path) -> Path:
+    """A path as users write it, `~` for their home folder; a `~name` of nobody stays as it is and names no file."""
+    return Path(os.path.expanduser(path))
+
+
 def results_dir(experiment: Path | None = None, tweak: bool = False) -> Path:
     """Folder of run records: $FGLIB_RESULTS, else `results` beside the experiment's folder or file.
 
@@ -30,7 +35,7 @@ def checkpoints_dir(experiment: Path | None = None, tweak: bool = False) -> Path
 
 def _place(variable: str, name: str, home: Path, experiment: Path | None, tweak: bool) -> Path:
     if os.environ.get(variable):
-        return Path(os.environ[variable]).expanduser().absolute()
+        return user_path(os.environ[variable]).absolute()
     if experiment is not None and experiment.parent != EXPERIMENTS:
         return experiment.parent / name
     return (TWEAKS if tweak else home) / name
@@ -43,7 +48,7 @@ def experiment_files() -> list[Path]:
 
 def experiment_path(name: str) -> Path:
     """The file of a named experiment, or a path to a YAML file of the user's own."""
-    given = Path(name).expanduser().absolute()
+    given = user_path(name).absolute()
     if given.suffix in (".yml", ".yaml"):
         if not given.is_file():
             raise ConfigError(f"no experiment file at {given}; `fglib train --list` names those of the book")

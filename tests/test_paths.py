@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fglib.errors import FglibError
-from fglib.paths import write_atomically
+from fglib.errors import ConfigError, FglibError
+from fglib.paths import experiment_path, user_path, write_atomically
 
 
 def names(folder):
@@ -88,7 +88,7 @@ def test_two_processes_that_write_one_file_leave_it_whole(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from fglib.paths import write_atomically
+from fglib.paths import experiment_path, user_path, write_atomically
 for _ in range(100):
     write_atomically(Path(sys.argv[1]), sys.argv[2].encode() * 100_000)
 """
@@ -96,3 +96,11 @@ for _ in range(100):
     assert [writer.wait() for writer in writers] == [0, 0]
     data = path.read_bytes()
     assert len(data) == 100_000 and len(set(data)) == 1 and names(tmp_path) == ["run.json"]
+
+
+def test_a_home_folder_of_nobody_is_no_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/a") == tmp_path / "a" and user_path("a") == Path("a")
+    assert user_path("~nobody-of-that-name/a") == Path("~nobody-of-that-name/a")
+    with pytest.raises(ConfigError, match="no experiment file at .*~nobody-of-that-name/a.yml"):
+        experiment_path("~nobody-of-that-name/a.yml")

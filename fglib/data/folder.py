@@ -18,6 +18,7 @@ from fglib.data.images import ImageSet
 from fglib.data.pixels import BILINEAR, image_suffixes, unread_suffixes
 from fglib.data.store import Store
 from fglib.errors import ConfigError, DataError, printable, shortened
+from fglib.paths import user_path
 
 LAYOUT = "train/<class>/.../<file> and test/<class>/.../<file>, or <class>/.../<file> and a test_fraction"
 HEIF = {".heic", ".heif", ".hif"}
@@ -208,7 +209,7 @@ def has_split(root: str | Path, split: str) -> bool:
 
 
 def _open(root: str | Path) -> Store:
-    store = Store(Path(root).expanduser())
+    store = Store(user_path(root))
     try:
         there = store.path.exists()
     except (OSError, ValueError):  # a name that no file can have

@@ -10,6 +10,7 @@ import numpy as np
 from fglib.data.catalogue import IN_THE_BOX, SOURCES, Source
 from fglib.data.images import DataSet
 from fglib.errors import ConfigError, DataError, shortened, unknown
+from fglib.paths import user_path
 
 MAX_SIZE = 10_000  # pixels, the side of an image that a network is given
 MAX_COUNT = 10_000_000  # of images, classes and whatever else an option counts
@@ -57,7 +58,7 @@ def find_source(name: str) -> Source:
 
 def find_root(root: str | Path | None = None) -> Path:
     """The folder that data sets lie in: the one given, else $FGLIB_DATA, else ~/.cache/fglib."""
-    return Path(root or os.environ.get("FGLIB_DATA") or "~/.cache/fglib").expanduser()
+    return user_path(root or os.environ.get("FGLIB_DATA") or "~/.cache/fglib")
 
 
 def status(name: str, root: str | Path | None = None) -> tuple[bool, Path | None, str]:

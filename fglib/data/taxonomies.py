@@ -14,6 +14,7 @@ from fglib.data.store import Store
 from fglib.data.tables import damaged, read_json, read_map, read_pairs
 from fglib.data.wordnet import coarse_cut, spanning_tree
 from fglib.errors import ConfigError, DataError
+from fglib.paths import user_path
 
 COARSE_MAP, IS_A = "coarse127.txt", "wordnet.is_a.txt"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -95,7 +96,7 @@ def _class_folders(base: Path, split: str) -> Listing:
 
 def _coarse_classes(base: Path, wnids: Sequence[str], coarse_map: str | None, num_coarse: int) -> dict[str, str]:
     """{wnid: coarse class} from a map, else from WordNet."""
-    table = base / Path(coarse_map or COARSE_MAP).expanduser()
+    table = base / user_path(coarse_map or COARSE_MAP)
     if coarse_map is not None or table.is_file():
         return _read_map(table, wnids)
     if not (base / IS_A).is_file():
