@@ -74,7 +74,7 @@ def no_kernel(monkeypatch):
         (("11", "-p", "sed=1"), "unknown parameter 'sed' in 11_coarse_to_fine.ipynb; did you mean 'seeds'"),
         (("11", "--preset", "papre"), "unknown preset 'papre'; did you mean 'paper'"),
         (("11", "-p", "seeds=0,1"), "parameter 'seeds' must be a list of whole numbers such as [0, 1, 2] or None"),
-        (("11", "-p", "refresh=1"), "parameter 'refresh' must be True or False, got 1 (int)"),
+        (("11", "-p", "refresh=1"), "parameter 'refresh' must be True or False, got 1"),
         (("claims", "--preset", "smoke"), "unknown parameter 'preset' in claims.ipynb. Valid: none"),
         (("performance", "-p", "seeds=[0]"), "unknown parameter 'seeds' in performance.ipynb. Valid: none"),
     ],
