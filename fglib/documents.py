@@ -67,8 +67,8 @@ def read_yaml(path: Path, what: str = "file", *, error: Error = ConfigError, num
 def parse_yaml(text: str, where: str, *, error: Error = ConfigError, number_keys: bool = False) -> Any:
     """The value of a YAML document: mappings, lists, texts, numbers, truth values and null; None if it is empty.
 
-    Dates are texts. Anchors, aliases and merge keys (`<<`) may be used. Keys must be names, or with `number_keys` also
-    numbers. `where` names the text in errors. Raises `error` for text that is not YAML, for keys given twice, tags,
+    Anchors, aliases and merge keys (`<<`) may be used. Keys must be names, or with `number_keys` also numbers. `where`
+    names the text in errors. Raises `error` for text that is not YAML, for keys given twice, tags, dates without quotes,
     and documents that are nested too deeply or grow too large.
     """
 
@@ -82,7 +82,8 @@ def parse_yaml(text: str, where: str, *, error: Error = ConfigError, number_keys
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            _check_keys(node, number_keys, refused, set())
+            if node is not None:
+                _check_values(node, number_keys, refused, set())
             return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -96,10 +97,10 @@ def parse_yaml(text: str, where: str, *, error: Error = ConfigError, number_keys
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """A safe loader whose plain scalars are numbers, truth values, null or texts: what looks like a date is a text."""
+    """A safe loader whose plain scalars are numbers, truth values, null, dates (which are refused) or texts."""
 
 
-_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "merge", "null")}
+_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "merge", "null", "timestamp")}
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag in _PLAIN]
     for first, resolvers in _Loader.yaml_implicit_resolvers.items()
@@ -139,14 +140,18 @@ def _check_size(text: str, refused: Callable) -> None:
             raise refused(f"with its aliases written out it holds more than {MAX_NODES:,} values", event.start_mark)
 
 
-def _check_keys(node: yaml.Node | None, number_keys: bool, refused: Callable, seen: set[int]) -> None:
-    """Refuse keys that stand twice in a mapping or that are not names."""
-    if node is None or id(node) in seen or isinstance(node, yaml.ScalarNode):
+def _check_values(node: yaml.Node, number_keys: bool, refused: Callable, seen: set[int]) -> None:
+    """Refuse dates, and keys that stand twice in a mapping or that are not names."""
+    if id(node) in seen:
         return
     seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag.endswith(":timestamp"):
+            raise refused(f"{node.value} looks like a date; put it in quotes if it is a text", node.start_mark)
+        return
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
-            _check_keys(child, number_keys, refused, seen)
+            _check_values(child, number_keys, refused, seen)
         return
     keys = set()
     for key, value in node.value:
@@ -157,7 +162,7 @@ def _check_keys(node: yaml.Node | None, number_keys: bool, refused: Callable, se
         if (kind, key.value) in keys:
             raise refused(f"the key '{key.value}' stands there twice", key.start_mark)
         keys.add((kind, key.value))
-        _check_keys(value, number_keys, refused, seen)
+        _check_values(value, number_keys, refused, seen)
 
 
 def read_json(path: Path, what: str = "file", *, error: Error = RecordError, most: int = MAX_BYTES, shrink=None) -> Any:

@@ -102,14 +102,12 @@ def test_plain_yaml_is_what_pyyaml_reads():
     ]
 
 
-def test_dates_stay_texts():
-    text = "{a: 2026-01-01, b: 2026-13-45, c: 2001-12-14t21:59:43.10-05:00, d: =}"
-    assert parse_yaml(text, "x") == {
-        "a": "2026-01-01",
-        "b": "2026-13-45",
-        "c": "2001-12-14t21:59:43.10-05:00",
-        "d": "=",
-    }
+@pytest.mark.parametrize("date", ["2026-01-01", "2026-13-45", "2001-12-14t21:59:43.10-05:00"])
+def test_dates_need_quotes(date):
+    assert parse_yaml(f"{{a: '{date}', b: =}}", "x") == {"a": date, "b": "="}
+    for text in (date, f"a: {date}", f"[{date}]"):
+        with pytest.raises(ConfigError, match=f"^x: {date} looks like a date; put it in quotes if it is a text"):
+            parse_yaml(text, "x")
 
 
 def test_anchors_and_merge_keys_work():
@@ -178,8 +176,8 @@ def test_pyyaml_without_libyaml_reads_the_same(monkeypatch):
         yaml_implicit_resolvers = documents._Loader.yaml_implicit_resolvers
 
     monkeypatch.setattr(documents, "_Loader", Plain)
-    assert parse_yaml("a: {b: [1, 2026-01-01]}", "x") == {"a": {"b": [1, "2026-01-01"]}}
-    for text in ("a: [1", "a: 1\na: 2", "[" * 3000, "a: !!set {b}", "a: \x07", "a: &a [*a]"):
+    assert parse_yaml("a: {b: [1, x]}", "x") == {"a": {"b": [1, "x"]}}
+    for text in ("a: [1", "a: 1\na: 2", "[" * 3000, "a: !!set {b}", "a: \x07", "a: &a [*a]", "a: 2026-13-45"):
         with pytest.raises(ConfigError):
             parse_yaml(text, "x")
 

@@ -13,7 +13,7 @@ def test_pairs_become_nested_mappings():
         "method.options.a.b=x=y",
         "use_fine=true",
         "note=",
-        "day=2026-01-01",
+        "day='2026-01-01'",
     ]
     assert _overrides(items) == {
         "train": {"lr": 0.1, "milestones": [1, 2]},
