@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fglib.losses.checks import check_maps
+from fglib.precision import at_least_float32, working_dtype
 
 Score = Callable[[Tensor, Tensor], Tensor]
 
@@ -28,7 +29,7 @@ def attention_map(activations: Tensor, p: float = 2) -> Tensor:
         raise ValueError(f"activations has shape {shape} and type {activations.dtype}, must be (B, C, H, W) floats")
     if not p > 0:
         raise ValueError(f"p is {p}, must be positive")
-    size = activations.to(torch.promote_types(activations.dtype, torch.float32)).abs()
+    size = at_least_float32(activations).abs()
     # The result does not depend on the scale of an image, so large powers are kept in range by dividing it out.
     largest = size.detach().amax((1, 2, 3), keepdim=True)
     energy = (size / torch.where(largest > 0, largest, 1)).pow(p).sum(1)  # (B, H', W')
@@ -52,7 +53,7 @@ def class_activation_maps(features: Tensor, weight: Tensor, bias: Tensor | None 
         raise ValueError(
             f"bias has shape {tuple(bias.shape)}, weight {tuple(weight.shape)}: one entry per row of weight"
         )
-    dtype = torch.promote_types(torch.promote_types(features.dtype, weight.dtype), torch.float32)
+    dtype = working_dtype(features, weight)
     bias = None if bias is None else bias.to(dtype)
     with torch.autocast(features.device.type, enabled=False):  # or the maps would be rounded, and their peaks tie
         return F.conv2d(features.to(dtype), weight.to(dtype)[:, :, None, None], bias)

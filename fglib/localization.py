@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from fglib.losses.checks import shape
+from fglib.losses.checks import check_tensor, is_whole, shape
 
 
 def box_from_map(map: Tensor | np.ndarray, threshold: float = 0.5) -> tuple[int, int, int, int]:
@@ -45,9 +45,10 @@ def smoothed(maps: Tensor, side: int) -> Tensor:
 
     At the border it averages over the pixels that exist; negative values count as zero, as in `box_from_map`.
     """
+    check_tensor("maps", maps)
     if maps.ndim != 3 or maps.numel() == 0:
         raise ValueError(f"maps has shape {shape(maps)}, must be (n, H, W)")
-    if isinstance(side, bool) or not isinstance(side, int) or side < 0 or (side % 2 == 0 and side):
+    if not is_whole(side, 0) or (side % 2 == 0 and side):
         raise ValueError(f"smooth is {side!r}, must be 0 or an odd number of pixels")
     finite = maps.isfinite().flatten(1).all(1)
     if not finite.all():
@@ -57,7 +58,7 @@ def smoothed(maps: Tensor, side: int) -> Tensor:
         return maps
     # a channel at a time: pooling works on (n, C, H, W)
     values = maps.double().clamp(min=0)[:, None]
-    return F.avg_pool2d(values, side, stride=1, padding=side // 2, count_include_pad=False)[:, 0]
+    return F.avg_pool2d(values, int(side), stride=1, padding=int(side) // 2, count_include_pad=False)[:, 0]
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
@@ -112,6 +113,7 @@ def check_boxes(name: str, boxes: Tensor, size: tuple[int, int] | None = None) -
 
     ValueError naming the argument and the first row that is not.
     """
+    check_tensor(name, boxes)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
         raise ValueError(f"{name} has shape {shape(boxes)}, must be (n, 4) with a box at least")
     faults = {

@@ -105,7 +105,8 @@ def fit(
                 parts = training_step(method, optimizer, batch, rate, AMP[settings.amp])
 
                 progress.step += 1
-                losses.add(parts)
+                losses.add(parts)  # stops at a loss that is not finite, before it reaches the method's state
+                method.after_step(batch)
                 bar.update()
                 now = time.monotonic()
                 progress.seconds = seconds_before + now - started
@@ -142,7 +143,7 @@ def sgd(method: Method, settings: TrainConfig, device: torch.device) -> torch.op
 def training_step(
     method: Method, optimizer: torch.optim.Optimizer, batch: Batch, rate: float, amp: torch.dtype | None
 ) -> dict[str, Tensor]:
-    """One step at a learning rate: loss, gradient, optimizer, then the method's own state. Returns the named losses.
+    """One step at a learning rate: loss, gradient, optimizer. Returns the named losses; `after_step` is the caller's.
 
     amp: the type that matrix products of the forward pass take under autocast, None for float32 throughout.
     """
@@ -153,7 +154,6 @@ def training_step(
     optimizer.zero_grad(set_to_none=True)
     parts["total"].backward()
     optimizer.step()
-    method.after_step(batch)
     return parts
 
 

@@ -10,11 +10,11 @@ the moving average that makes the centers, is `fglib.models.update_centers_`.
 Sizes: B images in the batch, C classes, M attention maps, N channels.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fglib.losses.checks import check_centers, check_maps, check_reduction
+from fglib.precision import at_least_float32, working_dtype
 
 
 def center_loss(features: Tensor, labels: Tensor, centers: Tensor, reduction: str = "mean") -> Tensor:
@@ -27,7 +27,7 @@ def center_loss(features: Tensor, labels: Tensor, centers: Tensor, reduction: st
     """
     check_reduction(reduction)
     check_centers(features, labels, centers)
-    dtype = torch.promote_types(torch.promote_types(features.dtype, centers.dtype), torch.float32)
+    dtype = working_dtype(features, centers)
     own = centers.detach()[labels.long()].to(dtype)  # (B, M, N)
     loss = (features.to(dtype) - own).square().sum((1, 2))
     return loss.mean() if reduction == "mean" else loss
@@ -41,9 +41,7 @@ def map_overlap(attention: Tensor, p: float = 1) -> Tensor:
     they would shrink with the maps.
     """
     check_maps("attention", attention)
-    maps = F.normalize(
-        attention.flatten(2).to(torch.promote_types(attention.dtype, torch.float32)), dim=2
-    )  # (B, M, HW)
+    maps = F.normalize(at_least_float32(attention.flatten(2)), dim=2)  # (B, M, HW)
     m = maps.shape[1]
     dots = (maps @ maps.transpose(1, 2)).abs()
     pairs = dots.triu(1) if p == 1 else dots.triu(1).pow(p)

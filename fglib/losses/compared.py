@@ -1,4 +1,4 @@
-"""Losses that "Subtle Differences" compares its own with: each is cross entropy and something that keeps it in bounds.
+"""Losses that "Subtle Differences" compares its own with: each is cross entropy with a regularizer.
 
     maximum entropy          Dubey, Gupta, Raskar, Naik, "Maximum-entropy fine grained classification", NeurIPS 2018
     pairwise confusion       Dubey et al., "Pairwise confusion for fine-grained visual classification", ECCV 2018
@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fglib.losses.checks import check_reduction, check_targets, shape
+from fglib.precision import at_least_float32
 
 
 def maximum_entropy_loss(logits: Tensor, target: Tensor, weight: float = 1.0, reduction: str = "mean") -> Tensor:
-    """Cross entropy minus `weight` times the entropy of the prediction: being sure has its price.
+    """Cross entropy minus `weight` times the entropy of the prediction, which penalizes overconfidence.
 
     logits: (B, C) floats, computed in float32 at least; target: (B,) integers. Returns a scalar, negative where the
     entropy outweighs the rest, or (B,) with reduction="none". ValueError for arguments that do not fit.
@@ -66,7 +67,7 @@ def gaussian_mixture_loss(
             f"margin is {margin} and likelihood {likelihood} for distances of shape {shape(distances)}: neither may "
             "be negative"
         )
-    distances, target = distances.to(torch.promote_types(distances.dtype, torch.float32)), target.long()
+    distances, target = at_least_float32(distances), target.long()
     own = distances.gather(1, target[:, None])
     enlarged = distances.scatter_add(1, target[:, None], margin * own)
     loss = F.cross_entropy(-enlarged, target, reduction="none") + likelihood * own[:, 0]
@@ -74,4 +75,4 @@ def gaussian_mixture_loss(
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)
+    return at_least_float32(logits).log_softmax(1)

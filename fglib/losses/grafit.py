@@ -22,10 +22,12 @@ from fglib.losses.checks import (
     check_rows,
     check_slots,
     check_table,
+    check_tensor,
     lengths_of,
     shape,
     unit_vectors,
 )
+from fglib.precision import working_dtype
 
 
 def knn_loss(
@@ -51,6 +53,7 @@ def knn_loss(
     check_rows("embeddings", embeddings)
     check_table("memory", memory, "embeddings", embeddings)
     for name, values, of, rows in (("index", index, "embeddings", embeddings), ("labels", labels, "memory", memory)):
+        check_tensor(name, values)
         if values.shape != rows.shape[:1]:
             raise ValueError(f"{name} has shape {shape(values)}, {of} {shape(rows)}: one entry per row of {of}")
         check_integers(name, values)
@@ -59,7 +62,7 @@ def knn_loss(
     if index.device.type == "cpu":
         check_slots(index, len(memory), "memory")
     with torch.autocast(embeddings.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(embeddings.dtype, memory.dtype), torch.float32)
+        dtype = working_dtype(embeddings, memory)
         unit, memory = unit_vectors("embeddings", embeddings.to(dtype)), memory.detach().to(dtype)
         scale = 1 / lengths_of("memory", memory)  # (n,)
         loss, counted = _KNNLoss.apply(unit, memory, scale, index.long(), labels, temperature)
@@ -74,6 +77,8 @@ def instance_loss(predictions: Tensor, targets: Tensor, reduction: str = "mean")
     reduction="none". ValueError for shapes that do not fit, for fewer than two views and, on the CPU, for zero length.
     """
     check_reduction(reduction)
+    check_tensor("predictions", predictions)
+    check_tensor("targets", targets)
     floats = predictions.is_floating_point() and targets.is_floating_point()
     if not floats or predictions.ndim != 3 or predictions.numel() == 0 or predictions.shape != targets.shape:
         raise ValueError(
@@ -83,7 +88,7 @@ def instance_loss(predictions: Tensor, targets: Tensor, reduction: str = "mean")
     views = len(predictions)
     if views < 2:
         raise ValueError(f"predictions have shape {shape(predictions)}: the instance loss needs two views or more")
-    dtype = torch.promote_types(predictions.dtype, torch.float32)
+    dtype = working_dtype(predictions, targets)
     q, g = unit_vectors("predictions", predictions.to(dtype)), unit_vectors("targets", targets.detach().to(dtype))
     # all pairs of views less the pairs of a view with itself: linear in T
     pairs = (q.sum(0) * g.sum(0)).sum(1) - (q * g).sum((0, 2))  # (B,)

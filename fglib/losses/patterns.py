@@ -17,20 +17,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import check_integers, check_reduction, check_rows, check_table, shape
+from fglib.losses.checks import check_integers, check_reduction, check_rows, check_table, check_tensor, shape
+from fglib.precision import at_least_float32, working_dtype
 
 
 def instance_cross_entropy(features: Tensor, weight: Tensor, index: Tensor, reduction: str = "mean") -> Tensor:
     """Cross entropy of telling each image from all others, Eq. 3.
 
     features: (B, d), any float type. weight: (n, d), one row per training image. index: (B,) integers, the row of
-    `weight` that belongs to each image. The softmax is taken in float32 at least. Returns a scalar, or (B,) with
-    reduction="none". ValueError for shapes that do not fit; the range of the indices is checked on the CPU only,
-    where it stalls nothing.
+    `weight` that belongs to each image. Computed in float32 at least; under autocast the products take its type, the
+    softmax does not. Returns a scalar, or (B,) with reduction="none". ValueError for shapes that do not fit; the range
+    of the indices is checked on the CPU only, where it stalls nothing.
     """
     features, weight = _check(features, weight, index, reduction)
     logits = features @ weight.T  # (B, n)
-    return F.cross_entropy(logits.to(_softmax_dtype(logits)), index.long(), reduction=reduction)
+    return F.cross_entropy(at_least_float32(logits), index.long(), reduction=reduction)
 
 
 def instance_cross_entropy_within(
@@ -43,6 +44,7 @@ def instance_cross_entropy_within(
     those of super-classes that the batch lacks get a gradient of zero.
     """
     features, weight = _check(features, weight, index, reduction)
+    check_tensor("superclass", superclass)
     if superclass.shape != weight.shape[:1]:
         raise ValueError(
             f"superclass has shape {shape(superclass)}, weight {shape(weight)}: one entry per row of weight"
@@ -64,7 +66,7 @@ class _WithinCrossEntropy(torch.autograd.Function):
     def forward(ctx, features, weight, index, superclass):
         order, groups = _groups(index, superclass)
         features, own_row = features[order], index[order]  # the batch by super-class from here on
-        loss = features.new_empty(len(features), dtype=_softmax_dtype(features))
+        loss = features.new_empty(len(features), dtype=working_dtype(features))
         grad_features = torch.empty_like(features)
         ctx.groups = []
         for rows, members in groups:
@@ -137,6 +139,7 @@ def _check(features: Tensor, weight: Tensor, index: Tensor, reduction: str) -> t
     check_reduction(reduction)
     check_rows("features", features)
     check_table("weight", weight, "features", features)
+    check_tensor("index", index)
     if index.shape != features.shape[:1]:
         raise ValueError(f"index has shape {shape(index)}, features {shape(features)}: one index per row of features")
     check_integers("index", index)
@@ -146,11 +149,7 @@ def _check(features: Tensor, weight: Tensor, index: Tensor, reduction: str) -> t
             f"beyond the rows of weight {shape(weight)}"
         )
     device = features.device.type
-    dtype = torch.promote_types(features.dtype, weight.dtype)
+    dtype = working_dtype(features, weight)
     if torch.is_autocast_enabled(device) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)  # as a linear layer would; autocast does not reach a custom backward
     return features.to(dtype), weight.to(dtype)
-
-
-def _softmax_dtype(values: Tensor) -> torch.dtype:
-    return torch.promote_types(values.dtype, torch.float32)

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import check_reduction, check_targets, shape
+from fglib.losses.checks import check_reduction, check_targets, is_whole, shape
+from fglib.precision import at_least_float32
 
 
 def gradient_boosting_cross_entropy(
@@ -38,9 +39,9 @@ def gradient_boosting_cross_entropy(
     """
     check_reduction(reduction)
     check_targets(logits, target)
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+    if not is_whole(k):
         raise ValueError(f"k is {k!r}, must be an integer of at least 1 for logits of shape {shape(logits)}")
-    logits, target = logits.to(torch.promote_types(logits.dtype, torch.float32)), target.long()
+    logits, target, k = at_least_float32(logits), target.long(), int(k)
     if k >= logits.shape[1] - 1:
         return F.cross_entropy(logits, target, reduction=reduction)
     own = target[:, None]

@@ -8,7 +8,7 @@ method for fine-grained visual classification".
          |
          +-> the same network, attention and pooling -> fine head
 
-Both heads tell the classes of the level that is trained on; "coarse" and "fine" are the two looks at an image.
+Both heads classify at the training level; "coarse" and "fine" are the two looks at an image.
 Attention maps are the output of the 1x1 convolution, normalized over the batch and cut at zero: weights of places.
 """
 
@@ -29,6 +29,7 @@ from fglib.models import (
     orthogonal_rows_,
     update_centers_,
 )
+from fglib.precision import at_least_float32
 from fglib.views import mean_of_probabilities
 
 INFERENCE = ("coarse", "fine", "average")
@@ -77,9 +78,9 @@ class BAP(Method):
 
     def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Bounded part features (B, M, N), float32 at least, and the attention maps (B, M, h, w) of images."""
-        features = self.trunk.maps(images)
+        features = self.feature_maps(images)
         attention = self.norm(self.attention(features)).relu()
-        return bounded(bilinear_attention_pool(features, attention).float()), attention
+        return bounded(at_least_float32(bilinear_attention_pool(features, attention))), attention
 
     def scores(self, head: nn.Module, parts: Tensor) -> Tensor:
         """Scores (B, C) of part features (B, M, N), lengthened from 1 to what N features of variance one have: a linear
@@ -233,7 +234,7 @@ class Upsampling(Method):
 
     def embed(self, images: Tensor) -> Tensor:
         """Up-sampled maps (B, 1, factor H, factor W) of maps, given as grey images (B, 3, H, W)."""
-        return self.trunk(images[:, :1], self.size(images))
+        return self.trunk(images[:, :1], self.size(images)).to(self.precision.dtype)
 
     def targets(self, images: Tensor, kinds: Tensor) -> Tensor:
         """What `embed` should give for interpolations (B,), indices into INTERPOLATIONS."""

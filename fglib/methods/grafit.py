@@ -24,11 +24,20 @@ from fglib.memory import MemoryBank
 from fglib.methods.protocol import Batch, Method, OverImages, Task
 from fglib.models import Trunk, ema_update_
 from fglib.models.heads import linear_projector, mlp
+from fglib.precision import at_least_float32
 
 
 def each_view(network: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
     """A network's values (T, B, d), float32 at least, of views (T, B, ...) that go through it together."""
-    return network(views.flatten(0, 1)).float().unflatten(0, views.shape[:2])
+    return at_least_float32(network(views.flatten(0, 1))).unflatten(0, views.shape[:2])
+
+
+class Embedder(nn.Sequential):
+    """A trunk and a projector: images (B, 3, H, W) to embeddings (B, dim), the features in the projector's type."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        trunk, projector = self
+        return projector(trunk(images).to(next(projector.parameters()).dtype))
 
 
 class _Classifier(Method):
@@ -50,11 +59,11 @@ class Baseline(_Classifier):
         super().__init__(trunk, task.num_coarse)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {"total": self.cross_entropy(each_view(self.trunk, batch.views), batch.coarse)}
+        return {"total": self.cross_entropy(each_view(self.features, batch.views), batch.coarse)}
 
     def logits(self, images: Tensor) -> Tensor:
         """Coarse scores (B, C)."""
-        return self.classifier(self.trunk(images))
+        return self.classifier(self.features(images))
 
 
 class ClusterFitPlus(_Classifier):
@@ -87,7 +96,7 @@ class ClusterFitPlus(_Classifier):
         self.teacher = (None,)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {"total": self.cross_entropy(each_view(self.trunk, batch.views), self.cluster_of[batch.index])}
+        return {"total": self.cross_entropy(each_view(self.features, batch.views), self.cluster_of[batch.index])}
 
 
 class SNCA(Method):
@@ -135,7 +144,7 @@ class SNCA(Method):
 
     def embed(self, images: Tensor) -> Tensor:
         """g = P(f(images)) (B, dim)."""
-        return self.projector(self.trunk(images))
+        return self.projector(self.features(images))
 
     def after_step(self, batch: Batch) -> None:
         self.memory.update(batch.index, self.seen)
@@ -171,9 +180,9 @@ class Grafit(SNCAPlus):
         self.instance = InstanceBranch(self.online, self.dim, tau)
 
     @property
-    def online(self) -> nn.Sequential:
+    def online(self) -> Embedder:
         """g_theta: trunk and projector."""
-        return nn.Sequential(self.trunk, self.projector)
+        return Embedder(self.trunk, self.projector)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         g = self.project(batch)
@@ -200,7 +209,7 @@ class Inst(Method):
         self.instance = InstanceBranch(trunk, trunk.dim, tau)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {"total": self.instance(each_view(self.trunk, batch.views), batch.views)}
+        return {"total": self.instance(each_view(self.features, batch.views), batch.views)}
 
     def after_step(self, batch: Batch) -> None:
         self.instance.follow(self.trunk, batch.progress)
@@ -215,7 +224,7 @@ class CEInst(Baseline):
         self.instance = InstanceBranch(trunk, trunk.dim, tau)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        f = each_view(self.trunk, batch.views)
+        f = each_view(self.features, batch.views)
         coarse, instance = self.cross_entropy(f, batch.coarse), self.instance(f, batch.views)
         return {"total": coarse + self.instance_weight * instance, "coarse": coarse, "instance": instance}
 

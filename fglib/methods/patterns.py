@@ -22,12 +22,12 @@ class Base(Method):
         self.super_head = nn.Linear(trunk.dim, task.num_coarse, bias=False)  # W^B
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        f = self.trunk(batch.views[0]).float()
+        f = self.features(batch.views[0])
         return {"total": F.cross_entropy(self.super_head(f), batch.coarse)}
 
     def logits(self, images: Tensor) -> Tensor:
         """Super-class scores (B, C)."""
-        return self.super_head(self.trunk(images))
+        return self.super_head(self.features(images))
 
 
 class Fine(Method):
@@ -40,7 +40,7 @@ class Fine(Method):
         self.fine_head = nn.Linear(trunk.dim, task.num_fine, bias=False)  # W^F
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        f = self.trunk(batch.views[0]).float()
+        f = self.features(batch.views[0])
         return {"total": F.cross_entropy(self.fine_head(f), batch.fine)}
 
 
@@ -86,7 +86,7 @@ class Indi(_Instances):
         self.add_instance_head(trunk.dim, task.num_images, instance_rate, instance_decay, instance_start)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        f = self.trunk(batch.views[0]).float()
+        f = self.features(batch.views[0])
         return {"total": instance_cross_entropy(f, self.instance_head.weight, batch.index)}
 
 
@@ -107,7 +107,7 @@ class BaseIndi(_Instances, Base):
         self.add_instance_head(trunk.dim, task.num_images, instance_rate, instance_decay, instance_start)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        f = self.trunk(batch.views[0]).float()
+        f = self.features(batch.views[0])
         superclass = F.cross_entropy(self.super_head(f), batch.coarse)
         instance = self.instance_loss(f, batch)
         return {

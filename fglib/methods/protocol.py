@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from fglib.data.hierarchy import ROOT
@@ -68,7 +69,11 @@ class Batch:
 
 
 class Method(nn.Module):
-    """Base of all methods; see the package's docstring for the members."""
+    """Base of all methods; see the package's docstring for the members.
+
+    A trunk may give its features in any float type: methods take them by `features` and `feature_maps`, in the type of
+    their own heads, which is float32 unless the method was cast.
+    """
 
     needs_fine = False  # trains on the fine labels
     builds_trunk = True  # stands on the network that the configuration's `model` describes
@@ -76,6 +81,7 @@ class Method(nn.Module):
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
         self.trunk = trunk
+        self.register_buffer("precision", torch.zeros(()), persistent=False)  # its type is that of the heads
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalar losses of a batch; "total" is what is minimized."""
@@ -83,7 +89,15 @@ class Method(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Features (B, d) used for retrieval, of images (B, 3, H, W) in [0, 1]."""
-        return self.trunk(images)
+        return self.features(images)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The trunk's features (B, d) in the type of the heads."""
+        return self.trunk(images).to(self.precision.dtype)
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        """The trunk's last feature map (B, N, h, w) in the type of the heads."""
+        return self.trunk.maps(images).to(self.precision.dtype)
 
     def parameter_groups(self) -> list[dict]:
         """What the optimizer trains, as groups of parameters; by default all of them, alike.

@@ -4,7 +4,7 @@ plain version, and the losses that the paper compares its own with (Table 4).
     image -> trunk -> classifier at every place -> class maps -> diversification block -> average pooling -> scores
                                                                  (in training alone)
 
-A method is the block or none, and a loss. All tell the classes of the level that is trained on.
+A method is the block or none, and a loss. All classify at the training level.
 """
 
 import torch
@@ -21,6 +21,7 @@ from fglib.losses import (
 )
 from fglib.methods.protocol import Batch, Method, Task, take_weights
 from fglib.models import ClassMapHead, DiversificationBlock, Trunk, bilinear_upsample, update_centers_
+from fglib.precision import at_least_float32
 
 
 class Plain(Method):
@@ -37,13 +38,12 @@ class Plain(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch.merged()
-        features = self.trunk.maps(images)
+        features = self.feature_maps(images)
         return self.criterion(self.scores(features), labels, features, batch.progress)
 
     def scores(self, features: Tensor) -> Tensor:
         """Scores (B, C), float32 at least, of feature maps (B, N, h, w)."""
-        scores = self.head(features)
-        return scores.to(torch.promote_types(scores.dtype, torch.float32))
+        return at_least_float32(self.head(features))
 
     def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
         """Named losses of scores (B, C) and labels (B,), with the feature maps (B, N, h, w) that gave the scores."""
@@ -51,15 +51,15 @@ class Plain(Method):
 
     def logits(self, images: Tensor) -> Tensor:
         """Scores (B, C)."""
-        return self.scores(self.trunk.maps(images))
+        return self.scores(self.feature_maps(images))
 
     def class_maps(self, images: Tensor) -> Tensor:
         """Class activation maps (B, C, h, w), nothing suppressed."""
-        return self.head.maps(self.trunk.maps(images))
+        return self.head.maps(self.feature_maps(images))
 
     def location_maps(self, images: Tensor) -> Tensor:
         """Class activation map (B, H, W) of the class that is predicted, bilinear at the size of the images."""
-        features = self.trunk.maps(images)
+        features = self.feature_maps(images)
         predicted = self.scores(features).argmax(1)
         rows = torch.arange(len(features), device=features.device)
         return bilinear_upsample(self.head.maps(features)[rows, predicted, None], images.shape[-2:])[:, 0]
@@ -158,7 +158,7 @@ class DBCenter(_Diversified):
         self.register_buffer("centers", torch.zeros(task.num_coarse, 1, trunk.dim))
 
     def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
-        pooled = features.mean((2, 3)).float()[:, None]  # (B, 1, N)
+        pooled = at_least_float32(features).mean((2, 3))[:, None]  # (B, 1, N)
         self.seen, self.seen_labels = pooled.detach(), labels  # for the centers, which move after the step
         entropy, center = F.cross_entropy(scores, labels), center_loss(pooled, labels, self.centers)
         return {"total": entropy + self.weight * center, "cross_entropy": entropy, "center": center}
@@ -170,21 +170,24 @@ class DBCenter(_Diversified):
 class DBLGM(_Diversified):
     """Diversification block and the large-margin Gaussian mixture of Wan et al. (CVPR 2018), with unit covariance.
 
-    The classifier's weights are the means: half the squared distance of features f to the mean w of a class is
-    |f|^2 / 2 - f w + |w|^2 / 2, where f w is the pooled class map, so the block acts on it as on any other. The
-    classifier's bias stays zero. margin, likelihood: as in `gaussian_mixture_loss`.
+    The features of the mixture are the pooled class maps (B, C), which the other methods take as scores; its means, one
+    per class, are learned and start as unit vectors. So what the block suppresses is missing in the features alone. In
+    the distance of the trunk's features f to a mean w, |f|^2 / 2 - f w + |w|^2 / 2, the block would scale f w and
+    neither square: features at their mean would still be far from it. margin, likelihood: as in
+    `gaussian_mixture_loss`.
     """
 
     def __init__(self, trunk: Trunk, task: Task, margin: float = 0.1, likelihood: float = 0.1, **block) -> None:
         super().__init__(trunk, task, **block)
         if margin < 0 or likelihood < 0:
             raise ConfigError(f"margin is {margin} and likelihood {likelihood}: neither may be negative")
-        self.head.linear = nn.Linear(trunk.dim, task.num_coarse, bias=False)
+        self.means = nn.Parameter(torch.eye(task.num_coarse))
         self.margin, self.likelihood = margin, likelihood
 
     def scores(self, features: Tensor) -> Tensor:
-        return super().scores(features) - self.head.linear.weight.float().square().sum(1) / 2
+        """Minus half the squared distance (B, C) of the pooled class maps to every mean."""
+        pooled = super().scores(features)
+        return -(pooled[:, None] - self.means).square().sum(2) / 2  # (B, 1, C) - (C, C)
 
     def criterion(self, scores: Tensor, labels: Tensor, features: Tensor, progress: float) -> dict[str, Tensor]:
-        distances = features.mean((2, 3)).float().square().sum(1, keepdim=True) / 2 - scores
-        return {"total": gaussian_mixture_loss(distances, labels, self.margin, self.likelihood)}
+        return {"total": gaussian_mixture_loss(-scores, labels, self.margin, self.likelihood)}

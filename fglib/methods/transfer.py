@@ -40,7 +40,7 @@ class Transfer(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch.merged()
         with torch.set_grad_enabled(not self.frozen):
-            f = self.trunk(images).float()
+            f = self.features(images)
         scores = self.classifier(f)
         # the share of right answers in training, in percent, is logged beside the loss
         top1 = 100 * (scores.argmax(1) == labels).float().mean()
@@ -48,4 +48,4 @@ class Transfer(Method):
 
     def logits(self, images: Tensor) -> Tensor:
         """Scores (B, C) of the classes that are trained on."""
-        return self.classifier(self.trunk(images))
+        return self.classifier(self.features(images))

@@ -9,7 +9,8 @@ Sizes: B images, C classes, N channels of H x W features, M attention maps.
 import torch
 from torch import Tensor
 
-from fglib.losses.checks import check_centers, check_maps, shape
+from fglib.losses.checks import check_centers, check_finite, check_maps, shape
+from fglib.precision import at_least_float32, working_dtype
 
 
 def bilinear_attention_pool(features: Tensor, attention: Tensor, pool: str = "mean") -> Tensor:
@@ -55,7 +56,7 @@ def orthogonal_rows_(weight: Tensor) -> Tensor:
             f"weight has shape {shape(weight)}: {len(weight)} rows cannot be orthogonal, as only {weight.shape[1]} "
             "directions exist"
         )
-    matrix = weight.flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
+    matrix = at_least_float32(weight.flatten(1))
     if not matrix.isfinite().all():
         raise ValueError(f"weight of shape {shape(weight)} has entries that are not finite")
     rows = torch.linalg.svd(matrix, full_matrices=False).Vh  # (M, N)
@@ -68,13 +69,14 @@ def update_centers_(centers: Tensor, features: Tensor, labels: Tensor, momentum:
 
     centers: (C, M, N) floats, zero at the start; features: (B, M, N); labels: (B,) integers. momentum: in [0, 1], the
     weight of the new. Classes that the batch lacks stay as they are. Returns the centers. ValueError for arguments that
-    do not fit; the range of the labels is checked on the CPU only.
+    do not fit; the range of the labels, and whether the features are finite, is checked on the CPU only.
     """
     check_centers(features, labels, centers)
+    check_finite("features", features)
     if not 0 <= momentum <= 1:
         raise ValueError(f"momentum is {momentum}, must be in [0, 1]")
     labels = labels.long()
-    dtype = torch.promote_types(centers.dtype, torch.float32)
+    dtype = working_dtype(centers)
     ones = torch.ones_like(labels, dtype=dtype)
     counts = ones.new_zeros(len(centers)).index_add_(0, labels, ones)[labels]  # (B,), members of each image's class
     # c + momentum mean (f - c): a sum over the members, so each class moves once however many there are

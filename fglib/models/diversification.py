@@ -16,7 +16,7 @@ Sizes: B images, C classes, maps of H x W, patches of G x G.
 import torch
 from torch import Tensor, nn
 
-from fglib.losses.checks import check_maps, shape
+from fglib.losses.checks import check_maps, check_tensor, is_whole, shape
 
 
 def diversify(maps: Tensor, peak_draw: Tensor, patch_draw: Tensor, patch_size: int, alpha: float = 0.1) -> Tensor:
@@ -35,6 +35,7 @@ def diversify(maps: Tensor, peak_draw: Tensor, patch_draw: Tensor, patch_size: i
     _check_fraction("alpha", alpha)
     grid = grid_size(maps, patch_size)
     for name, draw, needed in (("peak_draw", peak_draw, maps.shape[:2]), ("patch_draw", patch_draw, grid)):
+        check_tensor(name, draw)
         if draw.shape != needed or draw.dtype != torch.bool:
             raise ValueError(
                 f"{name} has shape {shape(draw)} and type {draw.dtype}, must be {tuple(needed)} bool "
@@ -101,5 +102,5 @@ def _check_fraction(name: str, value: float) -> None:
 
 
 def _check_patch_size(patch_size: int) -> None:
-    if not isinstance(patch_size, int) or isinstance(patch_size, bool) or patch_size < 1:
+    if not is_whole(patch_size):
         raise ValueError(f"patch_size is {patch_size!r}, must be an integer of at least 1")

@@ -5,7 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.losses.checks import check_maps
+from fglib.losses.checks import check_maps, is_whole
 
 
 def bilinear_upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -27,7 +27,7 @@ class Upsampler(nn.Module):
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
-        if not isinstance(width, int) or width < 1:
+        if not is_whole(width):
             raise ValueError(f"width is {width!r}, must be an integer of at least 1")
         self.doubling = nn.Sequential(
             nn.ConvTranspose2d(1, width, 4, stride=2, padding=1, bias=False),

@@ -3,7 +3,8 @@
 Recall@k is the fraction of queries with a relevant item among the k first. The average precision of a query with R
 relevant items at ranks r_1 < ... < r_R is (1/R) sum_i i / r_i, over the whole ranking; mAP is its mean.
 
-Ranking is exact: similarities are compared in float32, equal ones go by ascending gallery row. A query without any
+Ranking is exact: similarities are compared in float32, or float64 where embeddings are, and equal ones go by
+ascending gallery row. A query without any
 relevant item cannot be answered; it is skipped and counted, and `recall_zero_counted` is what recall would be with
 such queries counted as misses.
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fglib.retrieval.counting import members_of, score_by_counting
-from fglib.retrieval.inputs import check_counts, integers, unit, unit_pair
+from fglib.retrieval.inputs import counts, integers, tensor, unit, unit_pair
 from fglib.retrieval.similarity import (
     CHUNK_BYTES,
     COUNTED,
@@ -61,7 +62,7 @@ def evaluate_retrieval(
     alone, many times faster. `chunk_bytes` bounds the memory beyond the arguments and their copies of unit length, at
     one query at a time at least. ValueError for shapes that do not fit and for embeddings that are zero or not finite.
     """
-    check_counts("ks", ks)
+    ks = counts("ks", ks)
     if gallery is None:
         if gallery_labels is not None or exclude is not None:
             raise ValueError("gallery_labels and exclude need a gallery: without one each query leaves itself out")
@@ -106,7 +107,8 @@ def evaluate_ranking(
     integers. ValueError for shapes that do not fit and for a row that leaves gallery rows out or repeats them, which is
     always checked: it costs less than the scores.
     """
-    check_counts("ks", ks)
+    ks, ranking = counts("ks", ks), tensor(ranking, "ranking")
+    gallery_labels = tensor(gallery_labels, "gallery_labels")
     if ranking.ndim != 2 or ranking.numel() == 0 or ranking.is_floating_point() or ranking.dtype == torch.bool:
         shape = tuple(ranking.shape)
         raise ValueError(f"ranking has shape {shape} and type {ranking.dtype}, must be (Q, n) gallery rows")

@@ -1,17 +1,21 @@
 """What a caller may pass: embeddings, labels and numbers, checked and brought to one form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fglib.losses.checks import is_whole
+from fglib.precision import at_least_float32, working_dtype
+
 
 def unit_pair(
     query: Tensor, gallery: Tensor, exclude: Tensor | None = None, name: str = "gallery"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit vectors and the rows to leave out, -1 for none, checked against each other."""
+    """Unit vectors of one type and the rows to leave out, -1 for none, checked against each other."""
     query, gallery = unit(query, "query"), unit(gallery, name)
+    query, gallery = (x.to(working_dtype(query, gallery)) for x in (query, gallery))
     if query.shape[1] != gallery.shape[1]:
         raise ValueError(f"{name} has shape {tuple(gallery.shape)}, query {tuple(query.shape)}: dimensions differ")
     if exclude is None:
@@ -26,23 +30,35 @@ def unit_pair(
 
 
 def unit(embeddings: Tensor, name: str) -> Tensor:
-    """(n, d) float32 of unit length. ValueError naming the first row that is zero or not finite."""
+    """(n, d) of unit length, float32 or float64. ValueError naming the first row that is zero or not finite."""
+    embeddings = tensor(embeddings, name)
     if embeddings.ndim != 2 or len(embeddings) == 0 or not embeddings.is_floating_point():
         shape = tuple(embeddings.shape)
         raise ValueError(f"{name} has shape {shape} and type {embeddings.dtype}, must be (rows, d) floats")
     # Divided by the largest entry first, the square of a very large or small embedding stays in range.
+    embeddings = at_least_float32(embeddings)
     largest = embeddings.abs().amax(1, keepdim=True)
     for bad, what in ((~largest.isfinite(), "is not finite"), (largest == 0, "has zero length")):
         if bad.any():
             raise ValueError(f"row {int(bad.flatten().nonzero()[0])} of {name} {what}: it has no cosine")
-    return F.normalize((embeddings / largest).float(), dim=1)
+    return F.normalize(embeddings / largest, dim=1)
+
+
+def tensor(values: object, name: str) -> Tensor:
+    """A tensor, or an array or list of numbers as one. ValueError for anything else."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise ValueError(
+            f"{name} is of type {type(values).__name__} and holds no numbers: pass a tensor, an array or a list of them"
+        ) from e
 
 
 def integers(values: Tensor | None, rows: Tensor, name: str, of: str) -> Tensor:
     """(rows,) int64 on the device of `rows`, the tensor called `of`. ValueError for another shape or type."""
     if values is None:
         raise ValueError(f"{name} is missing: {of} has shape {tuple(rows.shape)}")
-    values = torch.as_tensor(values, device=rows.device)
+    values = tensor(values, name).to(rows.device)
     if values.shape != rows.shape[:1]:
         raise ValueError(f"{name} has shape {tuple(values.shape)}, {of} {tuple(rows.shape)}: one entry per row")
     if values.is_floating_point() or values.is_complex():
@@ -61,11 +77,16 @@ def class_labels(values: Tensor | None, rows: Tensor, name: str, of: str, num_cl
     return values
 
 
-def check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def count(name: str, value: int) -> int:
+    """An integer of at least 1, Python's or numpy's. ValueError for anything else."""
+    if not is_whole(value):
         raise ValueError(f"{name} is {value!r}, must be an integer of at least 1")
+    return int(value)
 
 
-def check_counts(name: str, values: Sequence[int]) -> None:
-    if not values or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in values):
+def counts(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    """One `count` or more."""
+    listed = list(values) if isinstance(values, Iterable) else []
+    if not listed or not all(map(is_whole, listed)):
         raise ValueError(f"{name} is {values!r}, must be integers of at least 1")
+    return tuple(map(int, listed))

@@ -16,7 +16,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from fglib.retrieval.inputs import check_count, check_counts, class_labels, unit, unit_pair
+from fglib.retrieval.inputs import class_labels, count, counts, unit, unit_pair
 from fglib.retrieval.similarity import CHUNK_BYTES, rank_first, similarities
 
 
@@ -29,7 +29,7 @@ def knn_probabilities(
     num_classes - 1. A k beyond n means all. A class without any neighbour has probability 0. ValueError for shapes,
     numbers and labels that do not fit.
     """
-    check_count("k", k)
+    k = count("k", k)
     return knn_logits(query, memory, labels, num_classes, temperature, k).softmax(1)
 
 
@@ -52,9 +52,10 @@ def knn_logits(
     `knn_probabilities`.
     """
     query, memory, exclude = unit_pair(query, memory, exclude, "memory")
+    num_classes = count("num_classes", num_classes)
     labels = _check(memory, "memory", labels, num_classes, temperature)
     if k is not None:
-        check_count("k", k)
+        k = count("k", k)
     logits = torch.empty(len(query), num_classes, dtype=torch.float64, device=query.device)
     for rows, cosine, neighbour in _neighbours(query, memory, exclude, k, chunk_bytes):
         logits[rows] = _logsumexp_by_class(cosine / temperature, labels[neighbour], num_classes)
@@ -79,7 +80,7 @@ def choose_k(
     hidden from it decide nothing. `fraction` of the items, drawn with `seed`, are the queries. Accuracies are
     fractions in [0, 1]; the smallest of equally good ks is chosen. ValueError for input that does not fit.
     """
-    check_counts("ks", ks)
+    ks, num_classes = counts("ks", ks), count("num_classes", num_classes)
     if not 0 < fraction < 1:
         raise ValueError(f"fraction is {fraction!r}, must lie between 0 and 1")
     features = unit(features, "features")
@@ -96,7 +97,7 @@ def choose_k(
         for k in hits:
             logits = _logsumexp_by_class(scores[:, :k], classes[:, :k], num_classes)
             hits[k] += int((logits.argmax(1) == labels[held_out[rows]]).sum())
-    accuracy = {k: count / apart for k, count in hits.items()}
+    accuracy = {k: right / apart for k, right in hits.items()}
     return max(sorted(accuracy), key=accuracy.get), accuracy
 
 
@@ -127,7 +128,6 @@ def _logsumexp_by_class(scores: Tensor, labels: Tensor, num_classes: int) -> Ten
 
 def _check(items: Tensor, name: str, labels: Tensor, num_classes: int, temperature: float) -> Tensor:
     """The labels of the items as int64. ValueError for numbers and labels that do not fit."""
-    check_count("num_classes", num_classes)
     if not 0 < temperature < inf:
         raise ValueError(f"temperature is {temperature!r}, must be a positive number")
     return class_labels(labels, items, "labels", name, num_classes)

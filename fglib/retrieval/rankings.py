@@ -16,10 +16,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fglib.retrieval.inputs import check_count, class_labels, integers, unit_pair
+from fglib.retrieval.inputs import class_labels, count, integers, tensor, unit_pair
 from fglib.retrieval.similarity import CHUNK_BYTES, rank, rank_first, similarities
 
-_LARGEST_LOG_ODDS = 1e6  # float64 has steps of 1e-10 here, float32 cosines steps of 6e-8: their order survives the sum
+_LARGEST_LOG_ODDS = 1e6  # float64 has steps of 1e-10 here: the order of float32 cosines, in steps of 6e-8, survives
 _OWN_CLASS = 4.0  # cosines lie within 2 of each other: the class of the query comes first whatever they are
 
 
@@ -32,7 +32,7 @@ def nearest(
     Arguments and errors as in `evaluate_retrieval`. A left out item is never among them: where fewer than k items
     remain, the place is -1.
     """
-    check_count("k", k)
+    k = count("k", k)
     query, gallery, exclude = unit_pair(query, gallery, exclude)
     found = [
         rank_first(similarity, min(k, len(gallery)))
@@ -67,6 +67,7 @@ def conditional_ranking(
     and for a row of logits that has no softmax: with NaN or plus infinity, or minus infinity alone.
     """
     query, gallery, nothing = unit_pair(query, gallery)
+    coarse_logits = tensor(coarse_logits, "coarse_logits")
     if coarse_logits.ndim != 2 or len(coarse_logits) != len(query) or not coarse_logits.is_floating_point():
         raise ValueError(
             f"coarse_logits has shape {tuple(coarse_logits.shape)} and type {coarse_logits.dtype}, must be (Q, C) "

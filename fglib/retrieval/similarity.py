@@ -1,7 +1,7 @@
 """Cosines and their order: the part that all rankings share.
 
-Similarities are compared in float32 and equal ones go by ascending gallery row. Queries are taken in chunks, so that
-no table of all pairs is ever held.
+Similarities are compared in float32, or in float64 where the embeddings are, and equal ones go by ascending gallery
+row. Queries are taken in chunks, so that no table of all pairs is ever held.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK_BYTES = 128 * 2**20
-WHOLE = 64  # bytes that a query-gallery pair takes at most while whole queries are ranked and scored
+WHOLE = 64  # bytes that a pair of float32 takes at most while whole queries are ranked and scored; of float64 twice
 COUNTED = 12  # while they are not
 _BLOCK = 64  # neighbouring gallery rows of which only the best is looked at first
 _TILE = 16  # queries go into the product in multiples of this
@@ -29,6 +29,7 @@ def similarities(
     share one table, which holds until the next is asked for: a new one each time would cost as much as the product.
     """
     padded, table = _pad(gallery, _BLOCK), None
+    pair_bytes *= query.element_size() // 4
     for rows in chunks(query, padded, chunk_bytes, pair_bytes):
         part = _pad(query[rows], _TILE)
         table = part.new_empty(len(part), len(padded)) if table is None else table[: len(part)]
@@ -59,9 +60,11 @@ def over_rows(function: Callable[[range], object], count: int) -> None:
 def rank(similarity: Tensor) -> Tensor:
     """Columns from the most similar to the least, equal ones in ascending order. Overwrites its argument.
 
-    A float and its column are packed into one integer, so that a single sort of integers settles value and tie. On the
-    CPU numpy sorts them, several at a time.
+    A float32 and its column are packed into one integer, so that a single sort of integers settles value and tie. On
+    the CPU numpy sorts them, several at a time.
     """
+    if similarity.dtype == torch.float64:
+        return similarity.add_(0.0).argsort(dim=1, descending=True, stable=True)
     packed = _pack(similarity, torch.arange(similarity.shape[1], device=similarity.device))
     if packed.device.type == "cpu":
         over_rows(lambda rows: packed[rows.start : rows.stop].numpy().sort(axis=1), len(packed))
@@ -103,6 +106,9 @@ def _pad(values: Tensor, multiple: int) -> Tensor:
 
 def _top(similarity: Tensor, columns: Tensor, k: int) -> Tensor:
     """The k columns of highest similarity, or all, equal ones in ascending order. Overwrites `similarity`."""
+    if similarity.dtype == torch.float64:
+        columns, order = columns.expand_as(similarity).sort(dim=1)
+        return columns.gather(1, rank(similarity.gather(1, order))[:, :k])
     packed = _pack(similarity, columns)
     return packed.topk(min(k, packed.shape[1]), largest=False).values.bitwise_and_(_COLUMN)
 

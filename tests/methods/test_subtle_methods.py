@@ -126,9 +126,9 @@ def with_center_slowly(method, pooled, labels):
 
 
 def mixture_slowly(method, pooled, labels):
-    total, means = 0.0, method.head.linear.weight.double()
-    for f, y in zip(pooled, labels):
-        distances = [float((f - m).square().sum()) / 2 for m in means]
+    total, means = 0.0, method.means.double().tolist()
+    for f, y in zip(scores_slowly(method, pooled), labels):
+        distances = [sum((a - b) ** 2 for a, b in zip(f, m)) / 2 for m in means]
         scores = [-d * (1.3 if c == y else 1.0) for c, d in enumerate(distances)]
         total += 0.2 * distances[y] - log_softmax_slowly(scores)[y]
     return total / len(labels)
@@ -183,7 +183,7 @@ def test_the_loss_of_every_method_slowly(name, views):
     expected = SLOWLY[name](method, pooled, batch.coarse.tolist() * views)
     losses = method.loss(batch)
     assert losses["total"].item() == pytest.approx(expected, rel=1e-4)
-    of_plain = 0.0 if name == "db_lgm" else cross_entropy_slowly(method, pooled, batch.coarse.tolist() * views)
+    of_plain = cross_entropy_slowly(method, pooled, batch.coarse.tolist() * views)
     assert name in ("plain", "db") or abs(expected - of_plain) > 1e-2
     if name == "db_center":
         assert losses["cross_entropy"].item() + 0.4 * losses["center"].item() == pytest.approx(expected, rel=1e-4)
@@ -254,7 +254,7 @@ def test_in_training_the_block_stands_between_the_maps_and_their_pooling(name):
         features = method.trunk.maps(batch.views[0])
         scores = found(method.head.maps(features)).mean((2, 3))
         if name == "db_lgm":
-            scores = scores - method.head.linear.weight.square().sum(1) / 2
+            scores = -torch.cdist(scores, method.means).square() / 2
         expected = method.criterion(scores, batch.coarse, features, 0.0)["total"]
         unsuppressed = method.criterion(method.eval().scores(features), batch.coarse, features, 0.0)["total"]
     torch.testing.assert_close(total, expected)
@@ -293,8 +293,8 @@ def test_scores_are_the_means_of_the_class_maps(name):
     method = stir(prepared(name, **OPTIONS[name])[0])
     images = dataset().test.images[:6].float() / 255
     expected = method.class_maps(images).mean((2, 3))
-    if name == "db_lgm":  # half the squared length of a class's mean is the same at every place
-        expected = expected - method.head.linear.weight.square().sum(1) / 2
+    if name == "db_lgm":  # these means are the features of the mixture
+        expected = -torch.cdist(expected, method.means).square() / 2
     torch.testing.assert_close(method.logits(images), expected)
 
 
@@ -329,8 +329,9 @@ def test_bf16_leaves_maps_scores_and_losses_in_float32(name):
 
 
 @torch.no_grad()
-def test_the_gaussian_mixture_sees_half_the_squared_distances_to_the_classifiers_weights(monkeypatch):
+def test_the_gaussian_mixture_sees_half_the_squared_distances_of_pooled_class_maps_to_its_means(monkeypatch):
     method, train, _ = prepared("db_lgm", p_peak=0.0, p_patch=0.0)
+    assert torch.equal(method.means, torch.eye(6))
     stir(method)
     seen = []
     monkeypatch.setattr(module, "gaussian_mixture_loss", lambda d, y, *weights: seen.append((d, weights)) or d.sum())
@@ -339,17 +340,35 @@ def test_the_gaussian_mixture_sees_half_the_squared_distances_to_the_classifiers
         method.train(training)
         method.loss(batch)
         distances, settings = seen.pop()
-        f = method.trunk.maps(batch.views[0]).mean((2, 3))
+        f = method.class_maps(batch.views[0]).mean((2, 3))
         for i in range(len(f)):
-            for c, mean in enumerate(method.head.linear.weight):
+            for c, mean in enumerate(method.means):
                 assert distances[i, c].item() == pytest.approx(((f[i] - mean) ** 2).sum().item() / 2, rel=1e-4)
-    assert settings == (0.1, 0.1) and method.head.linear.bias is None
+    assert settings == (0.1, 0.1)
     method.eval()
-    assert method.logits(batch.views[0]).argmax(1).tolist() == distances_to(method, batch).argmin(1).tolist()
+    nearest = torch.cdist(method.class_maps(batch.views[0]).mean((2, 3)), method.means).argmin(1)
+    assert torch.equal(method.logits(batch.views[0]).argmax(1), nearest)
 
 
-def distances_to(method, batch):
-    return torch.cdist(method.trunk(batch.views[0]), method.head.linear.weight)
+def test_features_that_tell_the_classes_apart_bring_the_mixtures_loss_down_under_the_block():
+    """Where the block scales the product in a distance and not the squares, the loss stays ten times as high."""
+    method, _, _ = prepared("db_lgm")
+    labels = torch.arange(6).repeat(20)
+    with torch.no_grad():
+        method.head.linear.weight.copy_(torch.eye(6, 8))
+        method.head.linear.bias.zero_()
+    length = torch.tensor(1.0, requires_grad=True)
+    optimizer = torch.optim.Adam([length, method.means], lr=0.05)
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(300):
+        features = (length * torch.eye(6, 8)[labels])[:, :, None, None] * 2 * torch.rand(len(labels), 1, 8, 8)
+        loss = method.criterion(method.scores(features), labels, features, 0.0)["total"]
+        losses.append(loss.detach())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[0] > 1 and torch.stack(losses[-50:]).mean() < 0.1
 
 
 # centers
