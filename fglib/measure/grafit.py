@@ -127,7 +127,7 @@ def separation(trained: Trained, neighbours: int = 10, most: int = 5000) -> tupl
     found = nearest(x, x, neighbours, exclude=torch.arange(len(x)))
     same = (fine[found] == fine[:, None]).double()[found >= 0]
     return {
-        "fine_silhouette": float(silhouette_score(x.numpy(), fine.numpy(), metric="cosine")),
+        "fine_silhouette": float(silhouette_score(x.double().numpy(), fine.numpy(), metric="cosine")),
         "fine_purity": 100 * float(same.mean()),
     }, {}
 
