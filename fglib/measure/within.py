@@ -64,9 +64,9 @@ def _within(
         precision.append(report.average_precision[answered])
         own = int(gallery is None)  # a query is not its own answer
         right = (fine[rows][:, None] == there).sum(1) - own
-        chance.append((right / (len(among) - own))[answered])
+        chance.append((right.double() / (len(among) - own))[answered])
     count = sum(map(len, precision))
-    means = [torch.cat(values).double().mean().item() if count else math.nan for values in (precision, chance)]
+    means = [torch.cat(values).mean().item() if count else math.nan for values in (precision, chance)]
     return {
         f"{name}_r1": 100 * hits / count if count else math.nan,
         f"{name}_map": 100 * means[0],

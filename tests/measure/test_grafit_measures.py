@@ -21,8 +21,12 @@ def trained(request):
     return Trained(method, dataset(), config)
 
 
-def only(trained, *names):
-    return measure(dataclasses.replace(trained, config=dataclasses.replace(trained.config, measure=names)))
+def only(trained, *names, **features):
+    """Some measures alone, of features in float64: rounded to float32, similar images tie and change places."""
+    other = dataclasses.replace(trained, config=dataclasses.replace(trained.config, measure=names))
+    exact = {name: getattr(trained, name).double() for name in ("train_features", "test_features")}
+    vars(other).update(exact | features)  # where the class keeps them once they are computed
+    return measure(other)
 
 
 def unit(x):
@@ -185,3 +189,10 @@ def test_separation_is_silhouette_and_purity(trained):
         values.append((b - a) / max(a, b))
     assert metrics["fine_silhouette"] == pytest.approx(np.mean(values), abs=1e-4)
     assert metrics["fine_purity"] == pytest.approx(100 * np.mean(pure))
+
+
+def test_silhouettes_are_computed_in_float64(trained):
+    """Of vectors that lie close together, whose cosines are all 1 in float32."""
+    x = 1 + 1e-4 * torch.randn(len(trained.data.test), 8, generator=torch.Generator().manual_seed(0))
+    found, exact = (only(trained, "separation", test_features=y)[0]["fine_silhouette"] for y in (x, x.double()))
+    assert found == pytest.approx(exact, abs=1e-6) and abs(exact) > 1e-3
