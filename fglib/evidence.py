@@ -124,7 +124,8 @@ def _recorded(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
     presets = [evidence.preset] if evidence.preset else [p for p in ("paper", "cpu") if p in experiment.presets]
     if not presets:
         raise ConfigError(
-            f"{where}: experiment {evidence.experiment} has neither preset 'paper' nor 'cpu'; name the preset that counts"
+            f"{where}: experiment {evidence.experiment} has neither preset 'paper' nor 'cpu'; name the preset "
+            "that counts"
         )
     findings = [_in_preset(evidence, experiment, preset, clauses, where) for preset in presets]
     return next((f for f in findings if f.measured), max(findings, key=lambda f: f.seeds))
