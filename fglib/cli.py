@@ -26,6 +26,8 @@ def _stoppable(advice: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as e:
+        if isinstance(e.__context__, FglibError):  # such as a checkpoint that could not be written
+            advice = e.__context__
         raise FglibError(f"stopped by {str(e) or 'Ctrl-C'}; everything recorded so far is kept; {advice}") from None
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 
+from fglib import __main__, cli
 from fglib.paths import BOOK
 
 COMMANDS = ("doctor", "data", "train", "verify", "run", "claims", "book")
@@ -81,3 +82,23 @@ def test_an_unknown_command_or_option_is_a_usage_error(fglib):
 
 def test_the_book_has_what_the_commands_name():
     assert (BOOK / "claims.yml").is_file() and (BOOK / "experiments").is_dir()
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_any_command_in_one_sentence(fglib, monkeypatch):
+    monkeypatch.setattr("fglib.doctor.examine", interrupt)
+    code, out, err = fglib("doctor")
+    sentence = "fglib: stopped by Ctrl-C; everything recorded so far is kept; run the same command again\n"
+    assert (code, out, err) == (1, "", sentence)
+
+
+def test_ctrl_c_while_the_command_loads_ends_in_one_sentence(monkeypatch):
+    last = []
+    monkeypatch.setattr(cli, "main", interrupt)
+    monkeypatch.setattr(__main__, "leave", lambda: last.append("word"))
+    with pytest.raises(SystemExit, match="^fglib: stopped by Ctrl-C; everything recorded so far is kept$"):
+        __main__.main()
+    assert last == ["word"]

@@ -67,6 +67,7 @@ def test_runs_side_by_side_end_with_the_command(grid, how):
         process.send_signal(getattr(signal, how))
     said += ended(process).stderr  # all have closed their side: none is left
     assert "Traceback" not in said
+    assert len(list(grid.parent.rglob("*.safetensors"))) == 2  # each wrote its checkpoint, before a minute was over
     if how == "SIGKILL":
         assert process.returncode == -signal.SIGKILL
     else:

@@ -1,6 +1,9 @@
 """`fglib train`: what is recorded, what goes on, what fails alone."""
 
+import errno
 import json
+import os
+import signal
 
 import pytest
 
@@ -140,3 +143,46 @@ def test_a_refresh_in_pieces_comes_to_an_end(fglib, grid):
     assert said == [*[False] * 5, True, *[False] * 5, True]
     assert "--refresh goes on with 1 of 2 runs, which an earlier one left" in err
     assert "[1/2]" in fglib(*pieces)[2]  # the next refresh
+
+
+def test_ctrl_c_ends_in_one_sentence_and_the_same_command_goes_on(fglib, grid, monkeypatch):
+    (base,) = runs.plans(str(grid), "paper", variants=["base"])
+    command = ("train", str(grid), "--variants", "base", "--preset", "paper", "--device", "cpu")
+    from fglib import train
+
+    step = train.training_step
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGINT)
+        return step(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "training_step", interrupted)
+        for _ in range(2):
+            code, out, err = fglib(*command)
+            assert (code, out) == (1, "") and err.splitlines()[-1] == (
+                "fglib: stopped by Ctrl-C; everything recorded so far is kept; the same command goes on where this one "
+                "stopped"
+            )
+    assert base.checkpoint.is_file()
+    code, out, err = fglib(*command)
+    assert code == 0 and " 2/6 " in err and out.startswith("recorded")
+
+
+def test_a_stop_that_cannot_write_its_checkpoint_says_so(fglib, grid, monkeypatch):
+    from fglib import train
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGTERM)
+        return step(*args)
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    step = train.training_step
+    monkeypatch.setattr(train, "training_step", interrupted)
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = fglib("train", str(grid), "--variants", "base", "--preset", "paper", "--device", "cpu")
+    last = err.splitlines()[-1]
+    assert code == 1 and last.startswith("fglib: stopped by SIGTERM; everything recorded so far is kept; cannot write")
+    assert "No space left on device" in last
