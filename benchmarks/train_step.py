@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms as T
 
+from fglib.autocast import PRECISIONS
 from fglib.config import AugmentConfig, RunConfig
 from fglib.data.augment import Augment
 from fglib.data.hierarchy import Hierarchy
@@ -42,7 +43,7 @@ from fglib.inference import apply
 from fglib.methods import Batch
 from fglib.runs import plans
 from fglib.session import load_data, pick_device, start, training_view
-from fglib.train import AMP, fit
+from fglib.train import fit
 
 TRAININGS = (
     ("cifar100", "base"),
@@ -83,7 +84,7 @@ def main() -> None:
             notes.append(f"There were no images of {config.data.name}: timed on random ones of the same shape.")
         parts, ours = timed_fit(config, data, device, args.steps)
         profiles[name] = shares(config, data, device, args.steps)
-        floor = flops(config, data, device) / multiply_rate(device, AMP[config.train.amp])
+        floor = flops(config, data, device) / multiply_rate(device, PRECISIONS[config.train.precision])
         seconds |= {f"{name}, {part}": value for part, value in parts.items()}
         seconds |= {f"{name}, step": ours, f"{name}, common recipe": common, f"{name}, floor": floor}
         ratios[f"{name}, common recipe / ours"] = f"{name}, common recipe", f"{name}, step"

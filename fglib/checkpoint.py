@@ -24,12 +24,13 @@ WHAT = {"key": "configuration", "data": "images or labels", "code": "code"}  # w
 
 @dataclass
 class Progress:
-    """Where a training stands: steps done, loss means of finished epochs, loss sums of the one under way."""
+    """Where a training stands: steps done, loss means of finished epochs, loss sums of the one under way, precision."""
 
     step: int = 0
     seconds: float = 0.0
     history: list[dict] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
+    precision: str = ""  # "float32" or "bf16"; a training goes on as it began
 
 
 def save_checkpoint(

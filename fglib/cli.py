@@ -295,6 +295,49 @@ def verify(
 
 
 @app.command()
+def tune(
+    experiment: Annotated[str, typer.Argument(help="An experiment with a section `tune`: a name or a YAML file.")],
+    variants: Annotated[str | None, typer.Option(help="Comma-separated variants; default: all.")] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop cleanly after so long; the next call goes on.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
+) -> None:
+    """Choose hyper-parameters by a validation part of the training images, without test images and hidden labels.
+
+    Every variant gets the same number of trials, which the experiment lists under `tune`. What was tried and chosen is
+    recorded in tune.json beside the experiment's records; write the chosen values into the experiment before it is run.
+
+    Example: fglib tune cifar100 --jobs 2
+    """
+    from fglib.experiments import load_experiment
+    from fglib.parallel import train_all
+    from fglib.paths import experiment_path
+    from fglib.tune import choices_path, score, trials, write_choice
+
+    chosen = load_experiment(experiment_path(experiment))
+    wanted = trials(chosen, None if variants is None else variants.split(","))
+    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    how = {"device": device, "data_dir": data_dir, "deadline": deadline}
+    with _stoppable("the same command goes on where this one stopped"):
+        for _, outcome in train_all([trial.plan for trial in wanted], jobs, **how):
+            if isinstance(outcome, FglibError):
+                raise outcome
+    missing = {trial.variant for trial in wanted if not trial.plan.recorded}
+    for trial in wanted:
+        values = ", ".join(f"{key} {value}" for key, value in trial.values.items())
+        by, value = score(trial.plan.load()) if trial.plan.recorded else ("missing", None)
+        _say(f"{trial.variant:<16} {values:<50} {by}" + ("" if value is None else f" {value:.2f}"))
+    for name, values in write_choice(chosen, [trial for trial in wanted if trial.variant not in missing]).items():
+        _say(f"chosen  {name}: {', '.join(f'{key} {value}' for key, value in values.items())}")
+    if missing:
+        raise FglibError(f"trials of {', '.join(sorted(missing))} are missing; the same command goes on with them")
+    _say(choices_path(chosen))
+
+
+@app.command()
 def run(
     chapter: Annotated[str, typer.Argument(help="A chapter's name or number, or a notebook's path.")],
     preset: Annotated[str | None, typer.Option(help="recorded, smoke, cpu or paper; default: the chapter's.")] = None,

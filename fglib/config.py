@@ -39,6 +39,8 @@ class DataConfig(Checked):
     fine: str
     size: Annotated[int, "[1, 10000]"] | None = None  # pixels of the square image; None: the set's own default
     options: dict = field(default_factory=dict)
+    # part of the training images, by coarse class, that takes the place of the test set: to choose without looking
+    validation: Annotated[float, "[0, 0.5]"] = 0.0
 
 
 Zoom, Part = Annotated[float, "(0, inf)"], Annotated[float, "(0, 1]"]
@@ -121,10 +123,12 @@ class TrainConfig(Checked):
     nesterov: bool = False
     weight_decay: Annotated[float, "[0, inf)"] = 5e-4
     schedule: Literal["step", "cosine", "onecycle", "constant"] = "step"
+    peak: Annotated[float, "(0, 1)"] = 0.3  # part of the training that is over when onecycle is at its highest
     milestones: tuple[Annotated[int, "[0, 1000000]"], ...] = ()  # epochs, for schedule step
     gamma: Annotated[float, "(0, 1]"] = 0.1  # factor at a milestone
     warmup_epochs: Annotated[float, "[0, 1000000]"] = 0.0
-    amp: Literal["off", "bf16"] = "off"
+    # of products; auto: bfloat16 where it is clearly faster. Like the device a setting of the execution: not in the key
+    precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = True
     compile: bool = False
     # epochs between errors on training and test set, kept in the history; 0: never
@@ -159,10 +163,12 @@ class RunConfig(Checked):
     def key(self) -> str:
         """Ten hex digits that stand for this training.
 
-        What is measured afterwards is left out: weights do not depend on it. So are values at their default: a
-        new field with a default that changes nothing keeps the records made before it.
+        What is measured afterwards is left out: weights do not depend on it. So is the precision, which like the device
+        says how and not what, and so are values at their default: a new field with a default that changes nothing keeps
+        the records made before it.
         """
-        text = json.dumps(_non_default(dataclasses.replace(self, measure=())), sort_keys=True)
+        train = dataclasses.replace(self.train, precision="float32")
+        text = json.dumps(_non_default(dataclasses.replace(self, measure=(), train=train)), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

@@ -29,6 +29,7 @@ class Preset(Checked):
     model: dict = field(default_factory=dict)
     augment: dict = field(default_factory=dict)
     measure: tuple[str, ...] | None = None
+    variants: dict[str, dict] = field(default_factory=dict)  # what differs for single variants in this preset
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +47,7 @@ class Experiment:
     common: dict
     variants: dict[str, dict]
     presets: dict[str, Preset]
+    tune: dict = field(default_factory=dict)  # see fglib.tune
     file: Path | None = None  # where it was read from
 
     def __post_init__(self) -> None:
@@ -57,20 +59,21 @@ class Experiment:
         check_distinct(tuple(self.presets), "preset")
 
     def resolve(self, variant: str, preset: str, seed: int = 0, overrides: dict | None = None) -> RunConfig:
-        """The configuration of one run: common, then the preset, then the variant, then `overrides`.
+        """The configuration of one run: common, preset, variant, the preset's own for the variant, then `overrides`.
 
         A relative path of data means the folder of the experiment's file, one in `overrides` the working directory.
         """
         where = f"experiment {self.name}"
         if variant not in self.variants:
             raise unknown("variant", variant, self.variants, where)
+        of_preset = self.preset(preset)
         chosen = {
-            f.name: getattr(self.preset(preset), f.name)
+            f.name: getattr(of_preset, f.name)
             for f in dataclasses.fields(Preset)
-            if f.name not in ("hardware", "seeds") and getattr(self.preset(preset), f.name)
+            if f.name not in ("hardware", "seeds", "variants") and getattr(of_preset, f.name)
         }
         merged: dict = {}
-        for layer in (self.common, chosen, self.variants[variant]):
+        for layer in (self.common, chosen, self.variants[variant], of_preset.variants.get(variant, {})):
             merged = merge(merged, _placed(layer, self.file.parent if self.file else Path.cwd()))
         merged = merge(merged, _placed(overrides or {}, Path.cwd()))
         where = f"{where} ({variant}, {preset})"
@@ -120,13 +123,13 @@ def check_name(name: str, what: str) -> None:
 
 
 def merge(base: dict, over: dict) -> dict:
-    """`over` laid on `base`, section by section; a section that changes its `name` is replaced whole."""
+    """`over` laid on `base`, key by key at any depth; a section that changes its `name` is replaced whole."""
     out = dict(base)
     for key, value in over.items():
         old = out.get(key)
         both = isinstance(old, dict) and isinstance(value, dict)
         renamed = both and value.get("name", old.get("name")) != old.get("name")
-        out[key] = {**old, **value} if both and not renamed else value
+        out[key] = merge(old, value) if both and not renamed else value
     return out
 
 
@@ -170,7 +173,10 @@ def _load(path: Path, changed: int) -> Experiment:
             raise unknown("preset", name, PRESETS, str(path))
     presets = {k: build(Preset, v, f"{path.name} preset {k}") for k, v in raw["presets"].items()}
     experiment = build(Experiment, {**raw, "name": path.stem, "presets": presets, "file": path}, path.name)
-    for variant in experiment.variants:
-        for preset in experiment.presets:
-            experiment.resolve(variant, preset)
+    for name, preset in experiment.presets.items():
+        for variant in preset.variants:
+            if variant not in experiment.variants:
+                raise unknown("variant", variant, experiment.variants, f"{path.name} preset {name}")
+        for variant in experiment.variants:
+            experiment.resolve(variant, name)
     return experiment

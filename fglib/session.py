@@ -63,7 +63,7 @@ def load_data(config: DataConfig, data_dir: str | None = None, state: str | None
     if config.coarse == ROOT and ROOT not in data.hierarchy.levels:
         data = data.with_root()
     data.hierarchy.check_pair(config.coarse, config.fine)
-    return data
+    return data.validation(config.coarse, config.validation) if config.validation else data
 
 
 def identity(plan: Plan, state: str) -> dict[str, str]:
@@ -115,6 +115,7 @@ def train_one(
     origin = {
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
+        "precision": progress.precision,
         "seconds": round(progress.seconds, 1),
         "peak_memory_mb": round(_peak_memory(place) / 2**20),
     }

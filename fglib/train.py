@@ -18,9 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fglib.allocator import keep_freed_memory
+from fglib.autocast import PRECISIONS, choose
 from fglib.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fglib.config import RunConfig, TrainConfig
-from fglib.data.augment import Augment
+from fglib.data.augment import Augment, to_unit_interval
 from fglib.data.images import ImageSet
 from fglib.data.loader import epoch_batches, load_batches
 from fglib.errors import ConfigError, TrainingError
@@ -29,7 +30,7 @@ from fglib.methods import Batch, Method
 from fglib.schedule import learning_rate
 from fglib.stops import held_back
 
-AMP = {"off": None, "bf16": torch.bfloat16}
+PROBE = 64  # images that the precision is measured on, where it is to be chosen
 
 
 def fit(
@@ -75,6 +76,9 @@ def fit(
     progress = Progress()
     if checkpoint is not None and checkpoint.is_file():
         progress = load_checkpoint(checkpoint, identity, method, optimizer)
+    if not progress.precision:
+        probe = to_unit_interval(train.pixels(torch.arange(min(len(train), PROBE))).to(device))
+        progress.precision = choose(settings.precision, method.trunk, probe)
 
     over_images = partial(apply, method, images=train, device=device)
     if progress.step == 0:
@@ -102,7 +106,7 @@ def fit(
                 done = progress.step / (steps * settings.epochs)
                 batch = Batch(augment(pixels), coarse[index], index, fine_labels, done)
                 rate = learning_rate(settings, progress.step / steps)
-                parts = training_step(method, optimizer, batch, rate, AMP[settings.amp])
+                parts = training_step(method, optimizer, batch, rate, PRECISIONS[progress.precision])
 
                 progress.step += 1
                 losses.add(parts)  # stops at a loss that is not finite, before it reaches the method's state
@@ -198,7 +202,7 @@ class LossLog:
                 shown = ", ".join(f"{n} = {v:g}" for n, v in zip(names, row))
                 raise TrainingError(
                     f"the loss is not finite at step {step} ({shown}); try a lower learning rate, a warm-up "
-                    "(train.warmup_epochs) or train.amp: off"
+                    "(train.warmup_epochs) or train.precision: float32"
                 )
             for name, value in zip(names, row):
                 self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value

@@ -90,7 +90,7 @@ def test_build_names_the_bad_key(change, message):
         ("train", {"gamma": math.nan}),
         ("train", {"warmup_epochs": -1.0}),
         ("train", {"warmup_epochs": math.inf}),
-        ("train", {"amp": "fp16"}),
+        ("train", {"precision": "fp16"}),
         ("train", {"errors_every": -1}),
     ],
 )

@@ -82,7 +82,7 @@ def test_settings_that_are_the_papers_are_kept_when_shortened():
     full, short = (how(experiment, "grafit", "paper") for how in (resolve, shortened))
     assert full.train.compile and not short.train.compile
     assert (short.augment, short.method, short.measure) == (full.augment, full.method, full.measure)
-    assert (short.train.amp, short.train.lr, short.train.schedule) == ("bf16", full.train.lr, "cosine")
+    assert (short.train.precision, short.train.lr, short.train.schedule) == ("bf16", full.train.lr, "cosine")
 
 
 def test_compiling_without_a_compiler_is_refused_before_anything(monkeypatch, tmp_path):

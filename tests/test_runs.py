@@ -56,9 +56,9 @@ def test_a_record_says_where_it_comes_from(tiny):
     record = json.loads((run.plan.folder / "run.json").read_text())
     assert record["key"] == run.plan.config.key() and record["config"]["seed"] == 1
     assert len(record["history"]) == 2 and {"epoch", "lr", "total"} == set(record["history"][0])
-    assert {"date", "revision", "versions", "processor", "device", "threads", "seconds", "peak_memory_mb"} == set(
-        record["provenance"]
-    )
+    assert {"date", "revision", "versions", "processor", "device", "threads", "precision", "seconds"} | {
+        "peak_memory_mb"
+    } == set(record["provenance"])
     assert {"coarse_top1", "coarse_top5", "fine_r1", "fine_r8", "fine_map", "coarse_r1"} <= set(record["metrics"])
     assert (run.plan.folder / "arrays.npz").stat().st_size < MAX_ARRAY_BYTES
 

@@ -277,7 +277,7 @@ def test_a_batch_gives_no_fine_labels_without_permission():
 
 
 def test_bf16_trains_and_keeps_the_weights_in_float32():
-    method, train, config = ready(epochs=30, lr=0.2, amp="bf16")
+    method, train, config = ready(epochs=30, lr=0.2, precision="bf16")
     progress, _ = fit(method, train, dataclasses.replace(config, augment=AugmentConfig()))
     assert {p.dtype for p in method.parameters()} == {torch.float32}
     assert progress.history[-1]["total"] < 0.8 * progress.history[0]["total"]

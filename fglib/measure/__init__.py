@@ -15,6 +15,7 @@ from fglib.methods import find_method
 MEASURES = {
     "accuracy": basic.accuracy,
     "retrieval": basic.retrieval,
+    "coarse_retrieval": basic.coarse_retrieval,
     "wide_retrieval": basic.wide_retrieval,
     "within": within.within,
     "collection": within.collection,

@@ -27,6 +27,11 @@ def retrieval(trained: Trained) -> tuple[Metrics, Arrays]:
     return metrics, {}
 
 
+def coarse_retrieval(trained: Trained) -> tuple[Metrics, Arrays]:
+    """Recall@k and mAP at the coarse level alone, which may choose the settings of methods that see no other labels."""
+    return summary(evaluate_retrieval(trained.test_features, trained.test_labels("coarse")), "coarse"), {}
+
+
 def wide_retrieval(trained: Trained) -> tuple[Metrics, Arrays]:
     """Fine Recall@1, 10, 100, 1000, for sets of many small classes."""
     ks = (1, 10, 100, 1000)

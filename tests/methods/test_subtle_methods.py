@@ -321,7 +321,7 @@ def test_bf16_leaves_maps_scores_and_losses_in_float32(name):
         assert values.dtype == torch.float32
     for values in (maps, scores):
         assert (values != values.bfloat16().float()).float().mean() > 0.5
-    fit(method, train, dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=1, amp="bf16")))
+    fit(method, train, dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=1, precision="bf16")))
     assert weights(method).isfinite().all()
 
 
