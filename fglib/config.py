@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from fglib.checked import Checked, build
+from fglib.errors import ConfigError
 
 __all__ = [
     "AugmentConfig",
@@ -41,6 +42,12 @@ class DataConfig(Checked):
     options: dict = field(default_factory=dict)
     # part of the training images, by coarse class, that takes the place of the test set: to choose without looking
     validation: Annotated[float, "[0, 0.5]"] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("name", "root", "size", "download"):  # arguments of the reader that are no options
+            if key in self.options:
+                raise ConfigError(f"data.options has the key '{key}', which is no option of a data set; leave it out")
 
 
 Zoom, Part = Annotated[float, "(0, inf)"], Annotated[float, "(0, 1]"]

@@ -68,7 +68,7 @@ def parse_yaml(text: str, where: str, *, error: Error = ConfigError, number_keys
     """The value of a YAML document: mappings, lists, texts, numbers, truth values and null; None if it is empty.
 
     Anchors, aliases and merge keys (`<<`) may be used. Keys must be names, or with `number_keys` also numbers. `where`
-    names the text in errors. Raises `error` for text that is not YAML, for keys given twice, tags, dates without quotes,
+    names the text in errors. Raises `error` for text that is not YAML, for keys given twice, tags, unquoted dates,
     and documents that are nested too deeply or grow too large.
     """
 

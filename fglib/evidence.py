@@ -60,7 +60,7 @@ def examine(evidence: Evidence, where: str) -> Finding:
 
     Raises ConfigError for a rule that cannot be read or that names a variant or metric that does not exist.
     """
-    if (evidence.experiment is None) == (evidence.compute is None):
+    if bool(evidence.experiment) == bool(evidence.compute):
         raise ConfigError(f"{where}: evidence has exactly one of 'experiment' and 'compute'")
     if not evidence.rule or not (evidence.same or evidence.note):
         raise ConfigError(f"{where}: evidence has a rule, and a note on what differs unless it is the paper's setting")

@@ -191,6 +191,7 @@ def test_a_rule_that_names_what_is_not_there_is_an_error(toy, rule, message):
     [
         (Evidence(rule=(GAIN,), same=True), "exactly one of 'experiment' and 'compute'"),
         (Evidence(rule=(GAIN,), same=True, experiment="omniglot", compute="fglib.rules:t_interval"), "exactly one of"),
+        (Evidence(rule=(GAIN,), same=True, compute=""), "exactly one of"),
         (Evidence(rule=(), same=True, experiment="omniglot"), "has a rule"),
         (Evidence(rule=(GAIN,), same=False, experiment="omniglot"), "a note on what differs"),
         (Evidence(rule=(GAIN,), same=True, experiment="omniglott"), "unknown experiment 'omniglott'"),

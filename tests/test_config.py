@@ -101,6 +101,13 @@ def test_values_out_of_range_are_named(section, values):
         build(RunConfig, full, "here")
 
 
+@pytest.mark.parametrize("key", ["name", "root", "size", "download"])
+def test_options_of_data_cannot_replace_its_other_settings(key):
+    data = MINIMAL["data"] | {"options": {key: 1}}
+    with pytest.raises(ConfigError, match=f"here: data.options has the key '{key}'"):
+        build(RunConfig, MINIMAL | {"data": data}, "here")
+
+
 def test_nesterov_needs_momentum():
     train = MINIMAL["train"] | {"nesterov": True}
     assert build(RunConfig, MINIMAL | {"train": train}, "here").train.nesterov
