@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fglib import memory
 from fglib.memory import MemoryBank
 
 SIZE, DIM = 7, 3
@@ -114,6 +115,11 @@ def test_a_filling_of_another_shape(shape):
         (torch.tensor([2, 7]), torch.ones(2, DIM), ["2 to 7", "the 7 rows of the bank"]),
         (torch.tensor([-1, 2]), torch.ones(2, DIM), ["-1 to 2", "the 7 rows of the bank"]),
         (torch.tensor([1, 2]), torch.zeros(2, DIM), ["row 0 of embeddings", "zero length"]),
+        (torch.tensor([1, 2]), torch.tensor([[1.0, 2, 3], [1, torch.nan, 0]]), ["row 1 of embeddings", "not finite"]),
+        (torch.tensor([1, 2]), torch.tensor([[1.0, torch.inf, 3], [1, 2, 0]]), ["row 0 of embeddings", "not finite"]),
+        (torch.tensor([1, 2]), torch.tensor([[1.0, 1e30, 3], [1, 2, 0]]), ["row 0 of embeddings", "too long"]),
+        (torch.tensor([1]), [[1.0, 2.0, 3.0]], ["embeddings", "list", "must be a tensor"]),
+        ([1], torch.ones(1, DIM), ["index", "list", "must be a tensor"]),
     ],
 )
 def test_an_update_that_does_not_fit_writes_nothing(embeddings, index, new, words):
@@ -123,6 +129,37 @@ def test_an_update_that_does_not_fit_writes_nothing(embeddings, index, new, word
         bank.update(index, new)
     assert all(word in str(error.value) for word in words)
     assert torch.equal(bank.vectors, before)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, 1e30])
+def test_a_filling_that_is_not_finite_writes_nothing(embeddings, bad):
+    bank = filled(embeddings)
+    before = bank.vectors.clone()
+    embeddings[4, 1] = bad
+    with pytest.raises(ValueError, match="row 4 of embeddings is not finite"):
+        bank.fill(embeddings)
+    assert torch.equal(bank.vectors, before)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, 1e30])
+def test_elsewhere_what_is_not_finite_shows(embeddings, bad, monkeypatch):
+    """On an accelerator nothing is checked, which would wait: the slot becomes NaN, and so does every later loss."""
+    for name in ("check_finite", "check_slots"):
+        monkeypatch.setattr(memory, name, lambda *arguments: None)
+    bank, new = filled(embeddings), torch.ones(2, DIM)
+    new[1, 0] = bad
+    bank.update(torch.tensor([2, 5]), new)
+    assert bank.vectors[5].isnan().any() and bank.vectors[[0, 1, 2, 3, 4, 6]].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_bank_that_was_cast_keeps_its_type(embeddings, dtype):
+    bank = filled(embeddings).to(dtype)
+    bank.fill(embeddings)
+    bank.update(torch.tensor([1]), embeddings[:1])
+    assert bank.vectors.dtype == dtype
+    average = unit(unit(embeddings[1]) + unit(embeddings[0]))
+    torch.testing.assert_close(bank.vectors[1].float(), average, rtol=0, atol=0.01)
 
 
 def test_opposite_directions_have_no_average():

@@ -394,3 +394,23 @@ def test_configurations_without_errors_keep_their_key():
     )
     config = build(RunConfig, record["config"], "a record from before there were errors")
     assert config.train.errors_every == 0 and config.key() == record["key"]
+
+
+@pytest.mark.parametrize("name", ["snca", "bap", "db_center"])
+def test_embeddings_that_are_not_finite_are_reported_as_a_loss_before_they_reach_the_methods_state(name):
+    method, train, config = ready_for(name)
+    state = "memory.vectors" if name == "snca" else "centers"
+    original, seen = method.trunk.forward, []
+
+    def broken(images):
+        seen.append(images)
+        return original(images) * (torch.nan if len(seen) > 8 else 1)
+
+    if name == "snca":
+        method.trunk.forward = broken
+    else:
+        method.trunk.maps = lambda images: seen.append(images) or maps(images) * (torch.nan if len(seen) > 2 else 1)
+        maps = type(method.trunk).maps.__get__(method.trunk)
+    with pytest.raises(TrainingError, match="not finite at step"):
+        fit(method, train, config)
+    assert method.state_dict()[state].isfinite().all()

@@ -280,3 +280,11 @@ def test_updates_that_do_not_fit_are_refused_and_nothing_is_written(change, word
         update_centers_(centers, **{"features": features, "labels": labels, **change})
     assert all(word in str(error.value) for word in words), error.value
     assert torch.equal(centers, before)
+
+
+def test_centers_refuse_features_that_are_not_finite():
+    centers, features = torch.zeros(2, 1, 3), torch.ones(4, 1, 3)
+    features[2, 0, 1] = torch.inf
+    with pytest.raises(ValueError, match=r"row 2 of features is not finite.*\(4, 1, 3\)"):
+        update_centers_(centers, features, torch.tensor([0, 1, 0, 1]))
+    assert not centers.any()

@@ -104,3 +104,11 @@ def test_networks_that_differ_are_refused_and_nothing_is_written(online, words, 
     with pytest.raises(ValueError, match=words):
         ema_update_(target, online, decay)
     assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
+
+
+def test_a_weight_that_is_not_finite_shows_in_the_average():
+    target, online = network(), network(1)
+    with torch.no_grad():
+        online[0].weight[0, 0, 0, 0] = torch.nan
+    ema_update_(target, online, 0.99)
+    assert target[0].weight.isnan().sum() == 1
