@@ -96,7 +96,8 @@ def integrated_gradients(
 
     score(images (b, 3, H, W), targets (b, ...)) -> (b,) is what is explained: differentiable, of a network in
     evaluation mode. images: (B, 3, H, W) as the score takes them; targets: (B, ...), what it needs to know of each
-    image, such as a class. The path starts at `baseline`, zero by default. Returns (B, H, W), non-negative.
+    image, such as a class. The path starts at `baseline`, zero by default. Returns (B, H, W), non-negative, in the
+    type of the images; captum rounds the weights of the steps to float32.
     """
     from captum.attr import IntegratedGradients
 

@@ -17,7 +17,7 @@ def box_from_map(map: Tensor | np.ndarray, threshold: float = 0.5) -> tuple[int,
 
     map: (H, W) numbers, a tensor of any device or an array; negative values count as zero. threshold: in (0, 1]. Of
     regions of equal size the one that is met first in row order is taken. A map without a positive value, or of one
-    value, says nothing about where: it gives the whole image. ValueError for another shape and for NaN or infinity.
+    value, locates nothing and gives the whole image. ValueError for another shape and for NaN or infinity.
     """
     values = map.detach().cpu().double().numpy() if isinstance(map, Tensor) else np.asarray(map, dtype=np.float64)
     if values.ndim != 2 or values.size == 0:
@@ -90,8 +90,8 @@ def localization_error(pred_boxes: Tensor, true_boxes: Tensor, label_correct: Te
     """Percentage of images that are localized wrongly: right are an IoU above 0.5, strictly, and the right label.
 
     pred_boxes, true_boxes: (n, 4); label_correct: (n,) bool. ValueError for shapes that do not fit, for no image at
-    all, and for boxes that are empty, reversed or not finite. A box outside its image is not told without the size of
-    the image, which `check_boxes` takes.
+    all, and for boxes that are empty, reversed or not finite. A box outside its image is noticed only by `check_boxes`,
+    which takes the size of the image.
     """
     check_boxes("pred_boxes", pred_boxes)
     check_boxes("true_boxes", true_boxes)

@@ -22,7 +22,7 @@ from fglib.precision import at_least_float32, working_dtype
 
 
 def instance_cross_entropy(features: Tensor, weight: Tensor, index: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross entropy of telling each image from all others, Eq. 3.
+    """Cross entropy of classifying each image among all images, Eq. 3.
 
     features: (B, d), any float type. weight: (n, d), one row per training image. index: (B,) integers, the row of
     `weight` that belongs to each image. Computed in float32 at least; under autocast the products take its type, the
@@ -37,7 +37,7 @@ def instance_cross_entropy(features: Tensor, weight: Tensor, index: Tensor, redu
 def instance_cross_entropy_within(
     features: Tensor, weight: Tensor, index: Tensor, superclass: Tensor, reduction: str = "mean"
 ) -> Tensor:
-    """Cross entropy of telling each image from the others of its super-class, Eq. 5, second term.
+    """Cross entropy of classifying each image among those of its super-class, Eq. 5, second term.
 
     superclass: (n,) integers, the super-class of every training image; the rest as in `instance_cross_entropy`.
     An image that is alone in its super-class costs nothing. Every image of the training set has a weight, and

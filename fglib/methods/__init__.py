@@ -7,9 +7,11 @@ Every method is an `nn.Module` with three members, so that one loop trains all o
     after_step(batch) -> None; memory banks, moving averages and centers are written here and nowhere else
 
 Around the loop, `before_training` and `after_training` are for what takes a pass over all training images: filling a
-memory, finding clusters. A method with a classifier of the coarse labels also has `logits(images) -> (B, C)`, one that
-tells where the object is `location_maps(images) -> (B, H, W)`, one with a map per class `class_maps(images) -> (B, C,
-h, w)`.
+memory, finding clusters. A method that classifies has `logits(images) -> (B, C)`, one that localizes objects
+`location_maps(images) -> (B, H, W)`, one with a map per class `class_maps(images) -> (B, C, h, w)`.
+
+A trunk is any module that maps images to features (B, dim), with an attribute `dim`, and for some methods a `maps` for
+the feature map before pooling. It may compute in any float type: methods cast its features to the type of their heads.
 """
 
 from fglib.config import RunConfig

@@ -233,7 +233,7 @@ class CEInst(Baseline):
 
 
 class InstanceBranch(nn.Module):
-    """What the instance loss adds to an online network g: a predictor q, and the target network, its moving average.
+    """The instance loss beside an online network g: a predictor q and the target network, the moving average of g.
 
     online: images -> (B, dim). The target starts as a copy and gets no gradient.
     """

@@ -13,11 +13,11 @@ CLASSIFIERS = {"fc": nn.Linear, "mlp": mlp_classifier}
 
 
 class Transfer(Method):
-    """Cross entropy of the classes of the level that is trained on, over a trunk that `start` names.
+    """Cross entropy of the training classes, over a trunk that `start` names.
 
     The projector of that run is dropped; without `start` the trunk is a fresh one. classifier: "fc", one linear
     layer, or "mlp", two around a batch normalization and a ReLU. freeze: a probe; the trunk's weights and statistics
-    stay as they came, only the classifier learns.
+    stay fixed and only the classifier learns.
     """
 
     def __init__(self, trunk: Trunk, task: Task, classifier: str = "fc", freeze: bool = False) -> None:
@@ -47,5 +47,5 @@ class Transfer(Method):
         return {"total": F.cross_entropy(scores, labels), "top1": top1}
 
     def logits(self, images: Tensor) -> Tensor:
-        """Scores (B, C) of the classes that are trained on."""
+        """Scores (B, C) of the training classes."""
         return self.classifier(self.features(images))

@@ -1,7 +1,7 @@
 """Bilinear attention pooling, the initialization of its weights, and the centers of its features (Coarse2Fine).
 
 An attention map is one output channel of a 1x1 convolution on the features; each pools them into one row of the feature
-matrix, which is to stand for one part of the object.
+matrix, intended to describe one part of the object.
 
 Sizes: B images, C classes, N channels of H x W features, M attention maps.
 """

@@ -1,4 +1,4 @@
-"""The diversification block: class maps without their most telling places (Sun et al., "Subtle Differences", 3.1).
+"""The diversification block: class maps without their strongest places (Sun et al., "Subtle Differences", 3.1).
 
 With M_c the map of class c, and a draw for every image and class:
 
@@ -50,7 +50,7 @@ class DiversificationBlock(nn.Module):
     """Between class maps (B, C, H, W) and their global average pooling: `diversify` with random draws in training.
 
     p_peak, p_patch: probabilities, for each image and class, that its peaks are suppressed, and each of its patches.
-    patch_size: G, pixels. alpha: what suppressed activations are multiplied by. In evaluation it returns the maps
+    patch_size: G, pixels. alpha: the factor of suppressed activations. In evaluation it returns the maps
     themselves; nothing is rescaled. It has no parameters. ValueError for values out of range.
     """
 
