@@ -141,9 +141,11 @@ def train(
         bool,
         typer.Option(
             help="Train again what is already recorded. Stopped by --max-minutes or Ctrl-C, it goes on with the next "
-            "--refresh, where it stopped; old records stay until the new ones replace them."
+            "--refresh, where it stopped. The book's own records stay as they are, and the new ones lie in "
+            "_build/tweaks; others stay until the new ones replace them."
         ),
     ] = False,
+    replace: Annotated[bool, typer.Option(help="With --refresh: replace the book's own records too.")] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", help="Override a key, as in train.epochs=5.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be trained.")] = False,
     list_all: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
@@ -163,7 +165,7 @@ def train(
     from fglib import runs
     from fglib.experiments import load_experiment
     from fglib.parallel import train_all
-    from fglib.paths import experiment_files
+    from fglib.paths import TWEAKS, experiment_files
     from fglib.refresh import marked
     from fglib.standing import changes as changes_since
 
@@ -183,7 +185,7 @@ def train(
     deadline = None if max_minutes is None else started + 60 * max_minutes
     if all_pending:
         if seeds is not None or variants is not None or changes or refresh:
-            raise ConfigError("--pending takes runs as they stand: leave out --seeds, --variants, --set and --refresh")
+            raise ConfigError("--pending cannot be combined with --seeds, --variants, --set or --refresh")
         wanted = _pending(preset, data_dir)
     else:
         wanted = runs.plans(
@@ -192,7 +194,10 @@ def train(
             None if seeds is None else _integers(seeds),
             None if variants is None else variants.split(","),
             _overrides(changes or []),
+            tweak=refresh and not replace,
         )
+    if replace and not refresh:
+        raise ConfigError("--replace goes with --refresh: it says where the new records go")
 
     def name(plan: runs.Plan) -> str:
         return f"{plan.experiment.name}/{plan.name}" if all_pending else plan.name
@@ -235,6 +240,8 @@ def train(
         text = "  ".join(f"{k} {v:.2f}" for k, v in shown.items() if v is not None)
         state = next((word for word in ("busy", "changed", "recorded") if row[word]), "missing")
         _say(f"{state:<8}  {row['run']}  {text}".rstrip())
+    if wanted and TWEAKS in wanted[0].folder.parents:
+        _say(f"kept apart from the book's own records, in {wanted[0].folder.parent}", file=sys.stderr)
     if failed:
         raise FglibError(f"{failed} of the runs failed for the reasons given above; the others went on")
     if busy:
@@ -287,10 +294,10 @@ def verify(
             word = {True: "agrees", False: "DIFFERS", None: "not compared"}[outcome.agrees]
             counts[word] += 1
             _say(f"{word:<12}  {run}  {outcome.reason}")
-    print(f"{len(wanted)} records: " + (", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing to compare"))
+    _say(f"records: {', '.join(f'{word} {n}' for word, n in counts.items()) or 'none to compare'}")
     if counts["DIFFERS"]:
         raise RecordError(
-            f"{counts['DIFFERS']} records differ from what the code gives now; train them again (--refresh)"
+            f"{counts['DIFFERS']} of {len(wanted)} records differ from what the code gives now; train them again (--refresh)"
         )
 
 

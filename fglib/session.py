@@ -175,8 +175,12 @@ def _train(
 
 
 def restore(plan: Plan, data_dir: str | None = None) -> Trained:
-    """The trained method of a run from its checkpoint; an error says how to make one where there is none."""
-    if not plan.checkpoint.is_file():
+    """The trained method of a run from its checkpoint, or from that of a refresh beside the book's records.
+
+    Where there is none, an error says how to make one.
+    """
+    kept = [p for p in (plan, dataclasses.replace(plan, tweak=True)) if p.checkpoint.is_file()]
+    if not kept:
         raise FglibError(
             f"no weights at {plan.checkpoint}: records come without weights; make them with "
             f"`fglib train {plan.experiment.name} --preset {plan.preset} --variants {plan.variant} --refresh`"
@@ -184,7 +188,7 @@ def restore(plan: Plan, data_dir: str | None = None) -> Trained:
     state = data_state(plan.config.data, data_dir)
     data = load_data(plan.config.data, data_dir, state)
     method = start(plan.config, data)
-    load_checkpoint(plan.checkpoint, identity(plan, state), method)
+    load_checkpoint(kept[0].checkpoint, identity(plan, state), method)
     method.to(memory_format=memory_format(plan.config.train))
     return Trained(method.eval(), data, plan.config)
 

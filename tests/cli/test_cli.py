@@ -9,7 +9,7 @@ import torch
 from fglib import __main__, cli
 from fglib.paths import BOOK
 
-COMMANDS = ("doctor", "data", "train", "verify", "run", "claims", "book")
+COMMANDS = ("doctor", "data", "train", "verify", "tune", "run", "claims", "book")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -38,7 +38,8 @@ def test_doctor_examines_and_speaks_json(fglib):
     ("arguments", "code", "message"),
     [
         (("train", "digits", "--pending"), 2, "name an experiment, .* or ask for --pending"),
-        (("train", "--pending", "--seeds", "0"), 2, "--pending takes runs as they stand"),
+        (("train", "digits", "--replace"), 2, "--replace goes with --refresh"),
+        (("train", "--pending", "--seeds", "0"), 2, "--pending cannot be combined with --seeds"),
         (("train", "--pending", "--preset", "papre"), 2, "unknown preset 'papre'"),
         (("train", "omniglott"), 2, "unknown experiment 'omniglott'.*did you mean 'omniglot'"),
         (("train", "digits", "--preset", "papre"), 2, "unknown preset 'papre'"),

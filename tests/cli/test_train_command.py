@@ -186,3 +186,43 @@ def test_a_stop_that_cannot_write_its_checkpoint_says_so(fglib, grid, monkeypatc
     last = err.splitlines()[-1]
     assert code == 1 and last.startswith("fglib: stopped by SIGTERM; everything recorded so far is kept; cannot write")
     assert "No space left on device" in last
+
+
+def test_a_refresh_leaves_the_books_records_unless_told_to_replace_them(fglib, monkeypatch):
+    monkeypatch.delenv("FGLIB_RESULTS")
+    monkeypatch.delenv("FGLIB_CHECKPOINTS")
+    dry = ("train", "digits", "--preset", "smoke", "--dry-run", "--json")
+    said = {
+        how: fglib(*dry, *how)[2] for how in ((), ("--refresh",), ("--refresh", "--replace"), ("--set", "train.lr=1"))
+    }
+    apart = [how for how, err in said.items() if "kept apart from the book's own records" in err]
+    assert apart == [("--refresh",), ("--set", "train.lr=1")]
+    assert all("_build/tweaks/results/digits" in said[how] for how in apart)
+
+
+def test_a_catalogue_that_changed_is_said_and_refused(fglib, tmp_path, write_image):
+    for split, count in (("train", 6), ("test", 2)):
+        for i, classes in enumerate(("a/x", "a/y", "b/z")):
+            for k in range(count):
+                write_image(tmp_path / "pictures" / split / classes / f"{k}.png", (80 * i, 30 * k, 9), (16, 16))
+    (tmp_path / "own.yml").write_text(
+        "title: t\nquestion: q\nchapter: c\n"
+        "common:\n  data: {name: folder, coarse: coarse, fine: fine, size: 16, options: {path: pictures}}\n"
+        "  model: {backbone: small_resnet, width: 4, blocks: [1]}\n  measure: [accuracy]\n"
+        "variants: {base: {method: {name: base}}}\n"
+        "presets: {cpu: {hardware: h, seeds: [0], train: {epochs: 1, batch_size: 9, lr: 0.01}}}\n"
+    )
+    own = ("train", str(tmp_path / "own.yml"))
+    assert fglib(*own)[0] == 0
+    code, out, _ = fglib(*own)
+    assert code == 0 and out.startswith("recorded  base.cpu.s0")
+    write_image(tmp_path / "pictures/train/a/x/new.png", (1, 2, 3), (16, 16))
+    code, out, err = fglib(*own)
+    assert code == 1 and out.startswith("changed   base.cpu.s0")
+    assert "images or labels have changed" in err and "then 18 to train and 6 to test, now 19 and 6" in err
+    code, out, err = fglib("verify", str(tmp_path / "own.yml"))
+    assert code == 1 and out.startswith("DIFFERS") and "1 of 1 records differ" in err
+    code, out, _ = fglib(*own, "--refresh")
+    assert code == 0 and out.startswith("recorded  base.cpu.s0")
+    code, out, _ = fglib("verify", str(tmp_path / "own.yml"), "--again")
+    assert code == 0 and out.startswith("agrees") and "records: agrees 1" in out
