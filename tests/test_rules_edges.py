@@ -41,6 +41,18 @@ def test_an_interval_that_begins_at_zero(comparison, holds):
         assert measured.low == measured.high == 0 and measured.holds == holds and not measured.undecided
 
 
+@pytest.mark.parametrize("comparison", [">", ">="])
+def test_a_mean_margin_a_little_below_zero_is_decided(comparison):
+    measured = parse_clause(f"m.a {comparison} 4").measure(seeds(2.5, 3.5, 4.5))
+    assert measured.low < measured.mean == -0.5 < 0 < measured.high and not measured.holds and not measured.undecided
+
+
+@pytest.mark.parametrize("text", ["m.a < m.b < 1", "m.a > m.b == m.c", "m.a > 0 > m.b > m.c"])
+def test_a_second_comparison_is_not_passed_over(text):
+    with pytest.raises(ConfigError, match="exactly one of"):
+        parse_clause(text)
+
+
 def test_equality_is_never_undecided_and_its_margin_is_minus_the_distance():
     measured = parse_clause("m.a == 4").measure(seeds(4.0, 3.0, 6.0))
     assert measured.margins == (0, -1, -2) and not measured.holds and not measured.undecided

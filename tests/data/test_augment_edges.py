@@ -30,10 +30,10 @@ def test_a_crop_as_high_or_as_wide_as_the_image_fits(monkeypatch, rows, columns)
     torch.testing.assert_close(crop, places(8, 8))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 32), (32, 1)])
-def test_a_crop_of_a_single_row_or_column_fits(monkeypatch, rows, columns):
-    drawn(monkeypatch, 1 / 32, 0.0, 0.999, 0.999)  # one pixel, as far right and down as possible
-    crop = ResizedCrop((2, 2), (0.01, 1.0))(places(rows, columns))
+@pytest.mark.parametrize(("rows", "columns"), [(1, 32), (32, 1), (16, 32)])
+def test_a_crop_of_a_single_pixel_fits(monkeypatch, rows, columns):
+    drawn(monkeypatch, 1 / (rows * columns), 0.0, 0.999, 0.999)  # as far right and down as possible
+    crop = ResizedCrop((2, 2), (0.001, 1.0))(places(rows, columns))
     torch.testing.assert_close(crop, torch.tensor([rows - 1.0, columns - 1.0])[None, :, None, None].expand(1, 2, 2, 2))
 
 

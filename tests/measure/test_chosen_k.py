@@ -76,6 +76,7 @@ def test_k_is_chosen_by_the_labels_of_the_training_alone(chosen):
     for names, level in ((("fine_knn", "trunk_knn", "knn_small"), "small"), (("coarse_knn", "knn_big"), "big")):
         for name in names:
             assert metrics[name] == pytest.approx(top1(trained, level, own))
+    assert arrays["knn_ks"].tolist() == [1, 5, 10, 15, 20, 25, 30, 50]
     for k, accuracy in zip(arrays["knn_ks"].tolist(), arrays["knn_fine_by_k"].tolist()):
         assert accuracy == pytest.approx(top1(trained, "small", k))
 
