@@ -297,7 +297,7 @@ def verify(
     _say(f"records: {', '.join(f'{word} {n}' for word, n in counts.items()) or 'none to compare'}")
     if counts["DIFFERS"]:
         raise RecordError(
-            f"{counts['DIFFERS']} of {len(wanted)} records differ from what the code gives now; train them again (--refresh)"
+            f"{counts['DIFFERS']} of {len(wanted)} records differ from what the code gives now; --refresh trains again"
         )
 
 
