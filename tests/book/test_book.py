@@ -214,7 +214,8 @@ def test_drawing_says_what_it_shows_and_stands_alone(path):
 def test_the_example_catalogue_of_the_instructions_is_a_valid_experiment(tmp_path):
     from fglib.experiments import load_experiment
 
-    (example,) = (body for head, body in blocks((BOOK / "how-to-run.md").read_text()) if head == "yaml")
+    written = (body for head, body in blocks((BOOK / "how-to-run.md").read_text()) if head == "yaml")
+    (example,) = (body for body in written if body.startswith("title:"))
     path = tmp_path / "catalogue.yml"
     path.write_text(example)
     run = load_experiment(path).resolve("base_indi_eff", "cpu")
