@@ -8,13 +8,14 @@ from fglib.stops import leave
 def main() -> None:
     """Run the command. Its modules load here, so that Ctrl-C while they do ends in a sentence too."""
     try:
-        from fglib import cli
+        try:
+            from fglib import cli
 
-        cli.main()
+            cli.main()
+        finally:
+            leave()
     except KeyboardInterrupt:
         sys.exit("fglib: stopped by Ctrl-C; everything recorded so far is kept")
-    finally:
-        leave()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import typer
 import typer.core
 
 from fglib.errors import ConfigError, FglibError, RecordError, printable, shortened, unknown
-from fglib.stops import catch
+from fglib.stops import catch, leave
 
 
 @contextmanager
@@ -28,7 +28,9 @@ def _stoppable(advice: str) -> Iterator[None]:
     except KeyboardInterrupt as e:
         if isinstance(e.__context__, FglibError):  # such as a checkpoint that could not be written
             advice = e.__context__
-        raise FglibError(f"stopped by {str(e) or 'Ctrl-C'}; everything recorded so far is kept; {advice}") from None
+        sentence = f"stopped by {str(e) or 'Ctrl-C'}; everything recorded so far is kept; {advice}"
+        leave(f"fglib: {sentence}\n")
+        raise FglibError(sentence) from None
 
 
 class _Commands(typer.core.TyperGroup):

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 # Ctrl-C, what a scheduler sends and what a closing terminal sends; Windows has no SIGHUP
@@ -52,8 +52,14 @@ def held_back() -> Iterator[list[int]]:
             signal.raise_signal(held[0])
 
 
-def leave() -> None:
-    """From now on these signals end this process without a word: what there was to say has been said."""
+def leave(word: str = "") -> None:
+    """From now on these signals end this process at once, with this last word."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        with suppress(OSError):
+            os.write(2, word.encode())  # whatever a stream is in the middle of
+        os._exit(1)
+
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, frame: os._exit(1))
+            signal.signal(number, end)

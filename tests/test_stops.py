@@ -103,8 +103,11 @@ def test_signals_that_would_kill_are_caught_and_other_handlers_kept():
     assert signal.getsignal(signal.SIGTERM) is mine and signal.getsignal(signal.SIGHUP) is interrupt
 
 
+@pytest.mark.parametrize("word", ["", "a last word\n"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_after_the_last_word_a_signal_ends_the_process_without_another(name):
-    script = f"import signal; from fglib.stops import leave; leave(); signal.raise_signal(signal.{name}); print('on')"
+def test_after_the_last_word_a_signal_ends_the_process(name, word):
+    script = (
+        f"import signal; from fglib.stops import leave; leave({word!r}); signal.raise_signal(signal.{name}); print(1)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", word)
