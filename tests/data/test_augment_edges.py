@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.transforms.v2.functional import equalize
 
 from fglib.config import AugmentConfig
 from fglib.data import augment as module
@@ -109,3 +110,24 @@ def test_posterize_keeps_as_many_bits_as_the_strength_leaves(strength, bits):
     result = (operate(levels / 255, row, strength, torch.ones(1)) * 255).round().long()
     step = 2 ** (8 - bits)
     assert torch.equal(result, levels // step * step)
+
+
+def tones(image, name):
+    """An image (3, H, W) of levels after an operation, as levels."""
+    row = torch.tensor([OPERATIONS.index(name)])
+    return (operate(image[None] / 255, row, 0.3, torch.ones(1))[0] * 255).round().byte()
+
+
+@pytest.mark.parametrize("highest", [1, 2, 3])
+def test_equalize_needs_255_pixels_below_the_highest_level(highest):
+    """Of 256 pixels; PIL and torchvision leave an image alone that has fewer."""
+    levels = torch.arange(256).clamp(max=200) // 2
+    levels[256 - highest :] = 250
+    image = levels.view(1, 16, 16).expand(3, -1, -1).byte()
+    assert torch.equal(tones(image, "equalize"), equalize(image))
+    assert torch.equal(tones(image, "equalize"), image) == (highest > 1)
+
+
+def test_two_neighbouring_levels_are_stretched_to_black_and_white():
+    image = torch.tensor([90, 91, 91, 90]).view(1, 2, 2).expand(3, -1, -1).byte()
+    assert tones(image, "autocontrast")[0].tolist() == [[0, 255], [255, 0]]

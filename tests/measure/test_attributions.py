@@ -76,7 +76,9 @@ def pixels(trained):
 @pytest.mark.parametrize("name", ["base", "fine", "base_indi"])
 def test_attributions_are_of_the_images_own_classes(data, name):
     trained = untrained(data, name)
+    trained.method.train()  # as training leaves it; attributions are of the method in evaluation
     metrics, arrays = attribution(trained, images=5, shown=2)
+    assert not trained.method.training
     shown = [0, 4]  # of the five
     assert np.array_equal(arrays["attribution_images"], data.train.images[[ROWS[k] for k in shown]].numpy())
     for kind, slowly in (("ig", integrated_slowly), ("gradcam", grad_cam_slowly)):

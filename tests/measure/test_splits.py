@@ -146,5 +146,6 @@ def test_shares_and_pictures():
     small = thumbnails(picture)  # small enough: the pixels themselves
     assert small.dtype == np.uint8 and np.array_equal(small, picture.permute(0, 2, 3, 1).numpy())
     halved = thumbnails(picture.repeat_interleave(2, 2).repeat_interleave(2, 3))
-    assert np.array_equal(halved, small)
+    assert halved.dtype == np.uint8 and np.array_equal(halved, small)
+    assert thumbnails(picture[:, :, :1, :1].expand(-1, -1, 49, 49)).shape == (2, 24, 24, 3)
     assert thumbnails(torch.tensor([[0.0, 1], [1, 1]]).expand(1, 3, 2, 2), most=1).tolist() == [[[[1, 1, 1]]]]

@@ -8,6 +8,7 @@ import torch
 from tiny import CONFIG, dataset
 
 from fglib.config import MethodConfig
+from fglib.errors import ConfigError
 from fglib.methods import METHODS, Batch
 from fglib.methods import subtle as module
 from fglib.session import start
@@ -102,3 +103,29 @@ def test_an_image_is_located_by_the_mean_of_its_maps(name):
     mean = torch.nn.functional.interpolate(maps.mean(1)[:, None], (16, 16), mode="bilinear", align_corners=False)
     torch.testing.assert_close(method.location_maps(images), mean[:, 0])
     assert (maps[:, 0] != maps.mean(1)).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("db_lgm", {"likelihood": -0.1}, "margin is 0.1 and likelihood -0.1"),
+        ("db_lgm", {"margin": -0.1}, "margin is -0.1 and likelihood 0.1"),
+        ("db_smoothing", {"smoothing": -0.1}, "smoothing is -0.1"),
+        ("db_center", {"momentum": -0.1}, "momentum is -0.1"),
+        ("ws_dan", {"crop": 0.0}, "crop is 0.0"),
+        ("ws_dan", {"drop": 1.0}, "drop 1.0"),
+        ("clusterfit_plus", {"clusters": 1}, "clusters is 1"),
+    ],
+)
+def test_just_beyond_the_ends_nothing_is_allowed(name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        start(dataclasses.replace(CONFIG, method=MethodConfig(name, options)), dataset())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["bap", "ws_dan", "coarse2fine"])
+def test_images_are_retrieved_by_part_features_of_unit_length(name):
+    method = start(dataclasses.replace(CONFIG, method=MethodConfig(name, {"maps": 3})), dataset()).eval()
+    features = method.embed(dataset().test.images[:4].float() / 255)
+    assert features.shape == (4, 3 * method.trunk.dim)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(4))
