@@ -1,7 +1,6 @@
 """The training loop: it learns, repeats itself bit for bit, resumes to the same numbers, and stops with reasons."""
 
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import torch
 from tiny import dataset, ready
 
 from fglib import runs
-from fglib.config import AugmentConfig, DataConfig, MethodConfig, RunConfig, build
+from fglib.config import AugmentConfig, DataConfig, MethodConfig
 from fglib.data.folder import read_folder
 from fglib.data.images import DataSet
 from fglib.data.interpolations import interpolations
@@ -24,7 +23,6 @@ from fglib.errors import ConfigError, HiddenLabelsError, TrainingError
 from fglib.measure import Trained, errors
 from fglib.methods import METHODS, Batch
 from fglib.models import Upsampler, build_trunk
-from fglib.paths import BOOK
 from fglib.session import start, training_view
 from fglib.stops import SIGNALS, interrupt
 from fglib.train import fit
@@ -384,16 +382,6 @@ def test_a_run_takes_its_errors_from_the_measure(tmp_path, monkeypatch):
     assert with_errors.metrics == without.metrics and set(without.metrics) == {"train_error", "test_error"}
     assert [row["total"] for row in with_errors.history] == [row["total"] for row in without.history]
     assert with_errors.plan.config.key() != without.plan.config.key()
-
-
-def test_configurations_without_errors_keep_their_key():
-    record = next(
-        found
-        for path in sorted((BOOK / "results").glob("*/*/run.json"))
-        if "errors_every" not in (found := json.loads(path.read_text()))["config"]["train"]
-    )
-    config = build(RunConfig, record["config"], "a record from before there were errors")
-    assert config.train.errors_every == 0 and config.key() == record["key"]
 
 
 @pytest.mark.parametrize("name", ["snca", "bap", "db_center"])
