@@ -7,7 +7,6 @@ import csv
 import io
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -125,7 +124,10 @@ def read_mat(path: Path, variable: str) -> np.ndarray:
 
 
 def _mat_bytes(path: Path) -> int:
-    """What a MATLAB file takes together with its variables unpacked, counted until it is more than MAX_MAT."""
+    """What a MATLAB file takes together with its variables unpacked, counted until it is more than MAX_MAT.
+
+    Raises zlib.error or ValueError for a compressed variable that is damaged.
+    """
     total = path.stat().st_size
     with path.open("rb") as file:
         file.seek(124)  # the header of version 5 ends with its version and the order of the bytes
@@ -134,8 +136,10 @@ def _mat_bytes(path: Path) -> int:
             kind, size = (int.from_bytes(tag[k : k + 4], order) for k in (0, 4))
             content = file.read(min(size, MAX_MAT))
             if kind == MAT_COMPRESSED:
-                with suppress(zlib.error):  # scipy will say so
-                    total += len(zlib.decompressobj().decompress(content, MAX_MAT))
+                unpacking = zlib.decompressobj()
+                total += len(unpacking.decompress(content, MAX_MAT))
+                if total <= MAX_MAT and not unpacking.eof:  # scipy would go on with what there is, and may crash on it
+                    raise ValueError("a variable ends too early")
     return total
 
 

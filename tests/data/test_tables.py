@@ -183,6 +183,16 @@ def test_a_matlab_file_that_holds_too_much_is_not_unpacked(tmp_path, monkeypatch
         read_mat(path, "small")
 
 
+@pytest.mark.parametrize("damage", [lambda data: data[:-9] + bytes(9), lambda data: data[:-9], lambda data: data[:200]])
+def test_a_matlab_file_that_is_damaged_is_refused(tmp_path, damage):
+    path = tmp_path / "t.mat"
+    savemat(path, {"a": np.random.default_rng(0).random((9, 9)), "b": np.arange(999)}, do_compression=True)
+    path.write_bytes(damage(path.read_bytes()))
+    for variable in "ab":
+        with pytest.raises(DataError, match=f"t.mat .*: it needs the variable '{variable}' in MATLAB's format"):
+            read_mat(path, variable)
+
+
 def test_entities_of_xml_are_not_expanded(tmp_path):
     path = tmp_path / "t.xml"
     path.write_text("<a><b>1</b></a>")
