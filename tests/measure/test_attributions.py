@@ -37,7 +37,7 @@ ROWS = [0, 2, 5, 8, 11]  # five of twelve, evenly
 
 
 def own_score(trained, row, f, shift=0):
-    """Sum of the logits (1,) of features f (1, d) for the classes that a training image is trained as."""
+    """Sum of the logits (n,) of features f (n, d) for the classes that a training image is trained as."""
     method, train = trained.method, trained.data.train
     total = 0
     for head, labels in (
@@ -46,25 +46,24 @@ def own_score(trained, row, f, shift=0):
         ("instance_head", torch.arange(12)),
     ):
         if hasattr(method, head):
-            logits = getattr(method, head)(f)[0]
-            total = total + logits[(labels[row] + shift) % len(logits)]
+            logits = getattr(method, head)(f)
+            total = total + logits[:, (labels[row] + shift) % logits.shape[1]]
     return total
 
 
 def integrated_slowly(trained, row, shift=0):
     """Integrated Gradients from black (H, W), by Gauss and Legendre's rule of 32 points."""
-    image, total = pixels(trained)[row, None], 0
-    for x, w in zip(*np.polynomial.legendre.leggauss(32)):
-        point = (image * (1 + x) / 2).float().requires_grad_()
-        (gradient,) = torch.autograd.grad(own_score(trained, row, trained.method.trunk(point), shift), point)
-        total = total + w / 2 * gradient
-    return (total * image)[0].abs().sum(0)
+    image = pixels(trained)[row]
+    x, w = (torch.from_numpy(v).float()[:, None, None, None] for v in np.polynomial.legendre.leggauss(32))
+    points = (image * (1 + x) / 2).requires_grad_()
+    (gradients,) = torch.autograd.grad(own_score(trained, row, trained.method.trunk(points), shift).sum(), points)
+    return ((w / 2 * gradients).sum(0) * image).abs().sum(0)
 
 
 def grad_cam_slowly(trained, row, shift=0):
     """Channels of the last maps, each times its mean gradient; their sum where positive, at the size of the image."""
     maps = trained.method.trunk.maps(pixels(trained)[row, None]).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(own_score(trained, row, maps.mean((2, 3)), shift), maps)
+    (gradient,) = torch.autograd.grad(own_score(trained, row, maps.mean((2, 3)), shift).sum(), maps)
     cam = (gradient.mean((2, 3), keepdim=True) * maps.detach()).sum(1).clamp(min=0)
     return torch.nn.functional.interpolate(cam[None], (16, 16), mode="bilinear", align_corners=False)[0, 0]
 
