@@ -147,3 +147,22 @@ def test_three_clusters_for_a_hundred_images_and_two_at_least(images, clusters):
     task = Task(images, 3, torch.zeros(images, dtype=torch.long))
     method = build_method(dataclasses.replace(CONFIG, method=MethodConfig("clusterfit_plus")), task)
     assert method.classifier.out_features == clusters
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("baseline", {"classifier.weight": 3}),
+        ("ce_inst", {"classifier.weight": 3}),
+        ("transfer", {"classifier.weight": 3}),
+        ("plain", {"head.linear.weight": 3}),
+        ("bap", {"coarse_head.weight": 3, "centers": 3}),
+        ("coarse2fine", {"coarse_head.weight": 3, "fine_head.weight": 3, "centers": 3}),
+        ("db_center", {"head.linear.weight": 3, "centers": 3}),
+        ("db_lgm", {"head.linear.weight": 3}),
+        ("snca", {"memory.vectors": 25}),
+    ],
+)
+def test_classifiers_and_centers_have_a_row_for_each_coarse_class(name, rows):
+    state = start(dataclasses.replace(CONFIG, method=MethodConfig(name)), dataset()).state_dict()
+    assert {key: len(state[key]) for key in rows} == rows
