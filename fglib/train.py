@@ -88,15 +88,9 @@ def fit(
     losses = LossLog(progress, every=1 if device.type == "cpu" else 50)
     started = saved = time.monotonic()
     seconds_before = progress.seconds
-    bar = tqdm(
-        desc=label,
-        total=steps * settings.epochs,
-        initial=progress.step,
-        unit="step",
-        disable=not label,
-        file=sys.stderr,
-    )
-    with bar, held_back() as stops:
+    shown = {"desc": label, "total": steps * settings.epochs, "initial": progress.step, "unit": "step"}
+    # signals first: whoever sees the bar may stop the training, and finds a checkpoint
+    with held_back() as stops, tqdm(**shown, disable=not label, file=sys.stderr) as bar:
         for epoch in range(progress.step // steps, settings.epochs):
             if epoch == epochs:
                 return progress, False

@@ -72,5 +72,5 @@ def test_minutes_are_a_number_of_minutes(minutes):
 
 @pytest.mark.parametrize("options", [{"seeds": ""}, {"variants": ""}, {"seeds": "0"}])
 def test_pending_cannot_be_combined_with_seeds_or_variants(options):
-    with pytest.raises(ConfigError, match="leave out --seeds"):
+    with pytest.raises(ConfigError, match="--pending cannot be combined with --seeds"):
         train(all_pending=True, dry_run=True, **options)
