@@ -81,8 +81,8 @@ def build_book() -> Path:
 def book_command() -> list[str]:
     """The command that renders the book: warnings are errors, and every page is made anew.
 
-    jupyter-book has no `python -m`; without --all a second build of a broken page would be green. Kernels take one thread:
-    the chapters' toys are too small for more, and on a busy machine two threads wait for each other most of the time.
+    jupyter-book has no `python -m`; without --all a second build of a broken page would be green. Kernels take one
+    thread: the chapters' toys are too small for more, and on a busy machine two would mostly wait for each other.
     """
     start = "import os; os.environ['OMP_NUM_THREADS'] = '1'; from jupyter_book.cli.main import main; main()"
     return [sys.executable, "-c", start, "build", str(ROOT), "-W", "--keep-going", "--all"]
