@@ -70,7 +70,7 @@ class Run:
 def not_current(runs: Sequence[Run]) -> str:
     """How many of some runs were not made by today's code, in words; empty when all were."""
     counts = Counter(run.standing for run in runs)
-    parts = [f"{counts[name]} of {len(runs)} records {name}" for name in (CHANGED, UNKNOWN) if counts[name]]
+    parts = [f"{counts[name]} of {len(runs)} records were {name}" for name in (CHANGED, UNKNOWN) if counts[name]]
     return " and ".join(parts)
 
 

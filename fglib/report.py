@@ -80,7 +80,7 @@ def provenance(results: Results) -> Markdown:
         f"revision {', '.join(seen['revision'])}, torch {runs[0]['versions']['torch']}."
     )
     if old := not_current(results.runs):
-        text += f" **{old}**; `fglib verify {results.experiment.name}` compares."
+        text += f" **{old}**; `fglib verify {results.experiment.name}` compares them with today's code."
     if results.missing:
         text += f" {len(results.missing)} runs are missing: `{results.command}`."
     return Markdown(text)

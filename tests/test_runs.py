@@ -284,7 +284,7 @@ def test_a_record_says_whether_todays_code_made_it(tiny, monkeypatch):
     assert run.standing == records.CURRENT and records.not_current([run]) == ""
     monkeypatch.setattr(runs, "code_fingerprint", lambda *methods: "another")
     assert run.standing == records.CHANGED
-    assert records.not_current([run]) == "1 of 1 records made by code that has changed since"
+    assert records.not_current([run]) == "1 of 1 records were made by code that has changed since"
     path = run.plan.folder / "run.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({k: v for k, v in record.items() if k not in ("fingerprints", "arrays")}))

@@ -18,7 +18,7 @@ CLEAR = {"base": [50.0, 51.0, 49.0], "ours": [65.0, 67.0, 63.0]}
 
 def without_standing(verdict):
     """The remarks, but those on which code made the records."""
-    return [remark for remark in verdict.remarks if "records made" not in remark]
+    return [remark for remark in verdict.remarks if "records were made" not in remark]
 
 
 def test_only_the_papers_own_setting_is_said_to_be_missing(toy):
