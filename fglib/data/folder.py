@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fglib.data.files import FileImages
 from fglib.data.hierarchy import ROOT, Hierarchy
-from fglib.data.images import ImageSet
+from fglib.data.images import ImageSet, split_by_class
 from fglib.data.pixels import BILINEAR, image_suffixes, unread_suffixes
 from fglib.data.store import Store
 from fglib.errors import ConfigError, DataError, printable, shortened
@@ -186,21 +186,11 @@ def split_listing(listing: Listing, fraction: float, seed: int = 0) -> tuple[Lis
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"test_fraction must lie between 0 and 1, got {fraction}")
-    draw = torch.Generator().manual_seed(seed)
-    members: dict[tuple[str, ...], list[int]] = {}
-    for i, path in enumerate(listing.classes):
-        members.setdefault(path, []).append(i)
-    test, seen = [], 0
-    for path in sorted(members):
-        own = members[path]
-        share = math.floor((seen + len(own)) * fraction) - math.floor(seen * fraction)
-        seen += len(own)
-        order = torch.randperm(len(own), generator=draw).tolist()
-        test += [own[k] for k in order[: min(share, len(own) - 1)]]
-    if not test:
+    number = {path: i for i, path in enumerate(sorted(set(listing.classes)))}
+    train, test = split_by_class(torch.tensor([number[path] for path in listing.classes]), fraction, seed)
+    if not len(test):
         raise DataError(f"{listing.store.path} has too few images for a test fraction of {fraction}")
-    chosen = set(test)
-    return listing.subset([i for i in range(len(listing.names)) if i not in chosen]), listing.subset(sorted(test))
+    return listing.subset(train.tolist()), listing.subset(test.tolist())
 
 
 def has_split(root: str | Path, split: str) -> bool:
