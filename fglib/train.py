@@ -21,9 +21,9 @@ from fglib.allocator import keep_freed_memory
 from fglib.autocast import PRECISIONS, choose
 from fglib.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fglib.config import RunConfig, TrainConfig
-from fglib.data.augment import Augment, to_unit_interval
+from fglib.data.augment import to_unit_interval
 from fglib.data.images import ImageSet
-from fglib.data.loader import epoch_batches, load_batches
+from fglib.data.loader import epoch_batches, load_views
 from fglib.errors import ConfigError, TrainingError
 from fglib.inference import apply
 from fglib.methods import Batch, Method
@@ -70,7 +70,6 @@ def fit(
     train = train.to(device)
     coarse = train.labels(config.data.coarse).to(device)
     fine = train.labels(config.data.fine).to(device) if config.use_fine else None
-    augment = Augment(config.augment, train.image_size)
     optimizer = sgd(method, settings, device)
     torch.manual_seed(config.seed)  # the draws of the augmentation
     progress = Progress()
@@ -95,10 +94,10 @@ def fit(
             if epoch == epochs:
                 return progress, False
             batches = epoch_batches(len(train), settings.batch_size, config.seed, epoch)
-            for index, pixels in load_batches(train, batches[progress.step % steps :], device):
+            for index, views in load_views(train, batches[progress.step % steps :], device, config, epoch):
                 fine_labels = None if fine is None else fine[index]
                 done = progress.step / (steps * settings.epochs)
-                batch = Batch(augment(pixels), coarse[index], index, fine_labels, done)
+                batch = Batch(views, coarse[index], index, fine_labels, done)
                 rate = learning_rate(settings, progress.step / steps)
                 parts = training_step(method, optimizer, batch, rate, PRECISIONS[progress.precision])
 

@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 import torch
-from tiny import dataset
+from tiny import CONFIG, dataset
 
+from fglib.data.augment import Augment
 from fglib.data.folder import read_folder
-from fglib.data.loader import epoch_batches, in_order, load_batches
+from fglib.data.loader import epoch_batches, in_order, load_batches, load_views
+from fglib.errors import DataError
 
 
 def test_an_epoch_holds_every_image_once_and_its_order_depends_on_seed_and_epoch_alone():
@@ -47,10 +49,29 @@ def test_an_image_keeps_its_index():
     assert torch.cat(in_order(7, 3)).tolist() == list(range(7))
 
 
+def test_views_of_a_resident_set_are_those_of_its_batches_in_turn():
+    train, device = dataset().train, torch.device("cpu")
+    batches = epoch_batches(len(train), 8, CONFIG.seed, 0)
+    torch.manual_seed(7)
+    found = list(load_views(train, batches, device, CONFIG, 0))
+    torch.manual_seed(7)
+    augment = Augment(CONFIG.augment, train.image_size)
+    for (index, views), batch in zip(found, batches, strict=True):
+        assert torch.equal(index, batch) and torch.equal(views, augment(train.images[batch]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_worker_says_what_is_wrong_with_an_image_in_one_sentence(tmp_path, write_image, workers):
+    for i in range(3):
+        write_image(tmp_path / f"train/a/{i}.png")
+    images = read_folder(tmp_path, "train", ["class"], 8, resident=False)
+    (tmp_path / "train/a/1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"^cannot decode image [^ ]*1\.png \(.*\(skip_corrupt=True\)$"):
+        list(load_batches(images, in_order(3, 2), torch.device("cpu"), workers))
+
+
 @pytest.mark.parametrize("resident", [True, False])
 def test_training_runs_on_both(tmp_path, write_image, resident):
-    from tiny import CONFIG
-
     from fglib.data.images import DataSet
     from fglib.session import start, training_view
     from fglib.train import fit
