@@ -4,9 +4,7 @@ Every function returns an object that a notebook displays; none prints a number 
 """
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -15,6 +13,7 @@ from IPython.display import HTML, Markdown
 from fglib.documents import read_json
 from fglib.errors import unknown
 from fglib.experiments import Experiment, load_experiment
+from fglib.html import render
 from fglib.methods import METHODS
 from fglib.paths import experiment_path, results_dir
 from fglib.plots import LABELS, interval
@@ -192,15 +191,4 @@ def verdicts(*ids: str) -> HTML:
     claims = {claim.id: claim for claim in load_claims()}
     if missing := next((i for i in ids if i not in claims), None):
         raise unknown("claim", missing, claims)
-    found = [judge(claims[i]) for i in ids]
-    items = (
-        f"<li><strong>{escape(v.verdict)}</strong>: {escape(v.says)} <em>({escape(v.where)})</em>"
-        f"<br>{_code(escape(v.reason))}</li>"
-        for v in found
-    )
-    return HTML(f"<ul class='verdicts'>{''.join(items)}</ul>")
-
-
-def _code(text: str) -> str:
-    """Backticks as HTML."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
+    return HTML(render("verdicts", verdicts=[judge(claims[i]) for i in ids]))

@@ -465,7 +465,7 @@ def test_no_text_of_a_claim_becomes_markup_of_the_page(toy, tmp_path):
     assert evil in waiting.reason and evil in noted.reason
     for verdict in (shown, waiting, noted, dataclasses.replace(shown, id=evil)):
         html = ledger_page([verdict])
-        assert html.count("<script>") == 1 and "<script>alert" not in html and "<b>" not in html
+        assert "<script" not in html and "<b>" not in html
         assert not re.search(r'id="">', html)
 
 
@@ -478,7 +478,7 @@ def test_no_text_of_a_claim_becomes_markup_of_the_readme(toy):
 def test_the_page_counts_the_verdicts(toy):
     path = toy("paper", base=[50.0, 51.0, 49.0], ours=[65.0, 67.0, 63.0])
     html = ledger_page([judge(claim(same(path))), judge(claim(elsewhere(path))), *ledger("subtle")])
-    counts = dict(re.findall(r'<th scope="row">(?:. )?([a-z ]+)</th>((?:<td>\d+</td>)+)', html))
+    counts = dict(re.findall(r'<th scope="row">(?:. )?([a-z ]+)</th>((?:\s*<td>\d+</td>)+)', html))
     counts = {name: [int(n) for n in re.findall(r"\d+", cells)] for name, cells in counts.items()}
     found = [verdict.verdict for verdict in ledger("subtle")]
     subtle, computed, waiting = len(found), found.count("reproduced"), found.count("not run")  # of constructions
