@@ -1,7 +1,7 @@
 // The filters of the claims ledger: rows whose verdict or paper is not chosen are hidden. Loaded on every page.
 (() => {
-  function serve(ledger) {
-    const form = ledger.querySelector("form");
+  function serve(form) {
+    const ledger = form.closest(".ledger");
     const update = () => {
       const verdicts = [...form.querySelectorAll("input:checked")].map((box) => box.value);
       const paper = form.querySelector("select").value;
@@ -24,7 +24,7 @@
     update();
   }
 
-  const start = () => document.querySelectorAll(".ledger:has(form[hidden])").forEach(serve);
+  const start = () => document.querySelectorAll(".ledger form[hidden]").forEach(serve);
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })();

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from fglib.documents import read_json
+from fglib.benchmarks import benchmark  # noqa: F401  chapters call it as report.benchmark
 from fglib.errors import unknown
 from fglib.experiments import Experiment, load_experiment
 from fglib.html import render
 from fglib.methods import METHODS
-from fglib.paths import experiment_path, results_dir
+from fglib.paths import experiment_path
 from fglib.plots import LABELS, interval
 from fglib.records import not_current
 from fglib.runs import Results
@@ -123,62 +123,6 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
     return pd.DataFrame({"setting": rows})
 
 
-def benchmark(name: str) -> list[pd.DataFrame | Markdown]:
-    """Times, ratios and circumstances of a script of `benchmarks/`, for `display(*...)`; how to run it otherwise."""
-    record = benchmark_record(name)
-    if record is None:
-        return [benchmark_not_run(name)]
-    pieces = {piece: f"{1000 * seconds:.1f}" for piece, seconds in record["seconds"].items()}
-    ratios = {label: f"{ratio:.1%}" for label, ratio in record["ratio"].items()}
-    tables = [pd.DataFrame({"milliseconds": pieces}), pd.DataFrame({"ratio of times": ratios})]
-    if record["measured"]:
-        tables.append(pd.DataFrame({"measured": {label: f"{x:,.4g}" for label, x in record["measured"].items()}}))
-    return [*tables, benchmark_note(record)]
-
-
-def benchmark_record(name: str) -> dict | None:
-    """The record of a script of `benchmarks/`, None where there is none; parts it was written without are empty."""
-    path = results_dir() / "benchmarks" / f"{name}.json"
-    if not path.is_file():
-        return None
-    empty = {"measured": {}, "targets": {}, "peers": {}, "agreement": {}, "notes": [], "growth": None, "device": None}
-    return empty | read_json(path, "benchmark record")
-
-
-def benchmark_not_run(name: str, options: str = "") -> Markdown:
-    """The notice that stands where a benchmark's numbers would, with the command."""
-    script = name.removesuffix("_gpu")
-    command = f"python benchmarks/{script}.py{options} --out book/results/benchmarks/{name}.json"
-    return Markdown(f"> **Not run.** No record of the benchmark yet; on an idle machine: `{command}`")
-
-
-def benchmark_note(record: dict) -> Markdown:
-    """The circumstances of a benchmark: work, machine, versions of the peers, date, and what its script notes."""
-    work = ", ".join(f"{k} {v}" if isinstance(v, str) else f"{k} {v:,}" for k, v in record["work"].items())
-    where = ", ".join(filter(None, (record["device"], f"{record['threads']} threads", f"torch {record['torch']}")))
-    peers = ", ".join(sorted(set(record["peers"].values())))
-    text = f"Measured with {work}; {where}, {record['date']}." + (f" Peers: {peers}." if peers else "")
-    return Markdown(" ".join([text, *record["notes"]]))
-
-
-def benchmark_targets(*names: str) -> pd.DataFrame:
-    """What the records of some benchmarks set out to reach, what they measured, and whether they did."""
-    records = {name: benchmark_record(name) for name in names}
-    rows = [
-        {
-            "benchmark": name,
-            "measured": label,
-            "reach": target["reach"].replace("<=", "≤").replace(">=", "≥"),
-            "value": f"{target['value']:,.3g}",
-            "outcome": "met" if target["met"] else "missed",
-        }
-        for name, record in records.items()
-        if record
-        for label, target in record["targets"].items()
-    ]
-    return pd.DataFrame(rows, columns=["benchmark", "measured", "reach", "value", "outcome"])
-
-
 def source(*functions: Callable) -> Markdown:
     """The library's own source, so that the page never shows a copy."""
     return Markdown("```python\n" + "\n\n".join(inspect.getsource(f).rstrip() for f in functions) + "\n```")
@@ -192,3 +136,11 @@ def verdicts(*ids: str) -> HTML:
     if missing := next((i for i in ids if i not in claims), None):
         raise unknown("claim", missing, claims)
     return HTML(render("verdicts", verdicts=[judge(claims[i]) for i in ids]))
+
+
+def sliders(name: str, controls: Sequence[tuple], picture: str = "", reading: str = "", **data) -> HTML:
+    """Sliders beside a picture (SVG) and above a reading; the function of that name in _static/sliders.js moves both.
+
+    A control is (label, lowest, highest, step, start). What the function needs besides goes in as `data`.
+    """
+    return HTML(render("sliders", name=name, controls=controls, picture=picture, reading=reading, data=data))

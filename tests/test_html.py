@@ -1,10 +1,13 @@
 """Templates of the pages: what they escape, and what an output brings along where no page loads `_static`."""
 
+import json
+import re
+
 import pytest
 from jinja2 import UndefinedError
 
 from fglib.html import prose, render
-from fglib.paths import ROOT
+from fglib.paths import BOOK, ROOT
 
 
 def test_prose_marks_up_code_and_escapes_all_else():
@@ -18,12 +21,27 @@ def test_a_template_lacks_nothing_silently():
         render("verdicts")
 
 
-@pytest.mark.parametrize("template", ["ledger"])
-def test_style_and_script_come_along_in_jupyter_only(monkeypatch, template):
-    empty = {"papers": {}, "columns": [], "titles": {}, "short": {}, "marks": {}}
+def test_style_and_script_come_along_in_jupyter_only(monkeypatch):
+    values = {"name": "spot", "controls": [], "picture": "", "reading": "", "data": {}}
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    page = render(template, **empty)
+    page = render("sliders", **values)
     assert "<script" not in page and "<style" not in page
-    monkeypatch.setenv("JPY_SESSION_NAME", "claims.ipynb")
-    style, script = ((ROOT / "_static" / f"{template}.{ending}").read_text() for ending in ("css", "js"))
-    assert render(template, **empty) == f"{page}<style>{style}</style><script>{script}</script>"
+    monkeypatch.setenv("JPY_SESSION_NAME", "10_synthetic_patches.ipynb")
+    style, script = ((ROOT / f"_static/sliders.{ending}").read_text() for ending in ("css", "js"))
+    assert render("sliders", **values) == f"{page}<style>{style}</style><script>{script}</script>"
+
+
+def test_every_use_of_sliders_has_a_function_in_the_script():
+    used = [
+        name
+        for notebook in sorted(BOOK.glob("*.ipynb"))
+        for cell in json.loads(notebook.read_text())["cells"]
+        for name in re.findall(r'report\.sliders\(\s*"(\w+)"', "".join(cell["source"]))
+    ]
+    written = re.findall(r"^    (\w+)\(\[.*\{$", (ROOT / "_static/sliders.js").read_text(), re.MULTILINE)
+    assert sorted(used) == sorted(written) and len(used) > 3
+
+
+@pytest.mark.parametrize("notebook", sorted(BOOK.glob("*.ipynb")), ids=lambda p: p.stem)
+def test_no_notebook_holds_a_script(notebook):
+    assert not re.search(r"<script|<style|addEventListener", notebook.read_text())

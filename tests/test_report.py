@@ -1,6 +1,8 @@
 """What chapters print: means and spreads as recorded, the command where nothing is recorded."""
 
 import json
+import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -74,50 +76,9 @@ def test_verdicts_come_from_the_ledger():
     assert "Proposition 2" in html and html.count("<li>") == 1
 
 
-def test_a_benchmark_is_shown_from_its_record_or_says_how_to_make_one(tmp_path, monkeypatch):
-    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path))
-    (notice,) = report.benchmark("ema")
-    assert "python benchmarks/ema.py --out book/results/benchmarks/ema.json" in notice.data
-    (tmp_path / "benchmarks").mkdir()
-    record = {"seconds": {"step": 2.0}, "ratio": {"average / step": 0.012}, "work": {"batch": 1024}}
-    text = json.dumps(record | {"threads": 2, "torch": "2.11", "date": "2026-01-02"})
-    (tmp_path / "benchmarks/ema.json").write_text(text)
-    seconds, ratio, note = report.benchmark("ema")
-    assert seconds.loc["step"].tolist() == ["2000.0"] and ratio.loc["average / step"].tolist() == ["1.2%"]
-    assert "batch 1,024; 2 threads, torch 2.11, 2026-01-02" in note.data
-    assert report.benchmark_targets("ema").empty  # a record of before there were targets
-
-
-def test_targets_of_benchmarks_and_what_else_was_measured(tmp_path, monkeypatch):
-    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path))
-    (tmp_path / "benchmarks").mkdir()
-    record = {
-        "seconds": {"ours": 3.0, "peer": 2.0},
-        "ratio": {"ours / peer": 1.5},
-        "work": {"queries": 1000, "preset": "cpu"},
-        "measured": {"peak MB": 2048.0},
-        "targets": {
-            "ours / peer": {"reach": "<= 1.2", "value": 1.5, "met": False},
-            "peak MB": {"reach": ">= 1000", "value": 2048.0, "met": True},
-        },
-        "peers": {"peer": "package 1.0"},
-        "notes": ["The peer sorts."],
-        "device": "a processor",
-        "threads": 2,
-        "torch": "2.11",
-        "date": "2026-01-02",
-    }
-    (tmp_path / "benchmarks/search.json").write_text(json.dumps(record))
-    *_, measured, note = report.benchmark("search")
-    assert measured.loc["peak MB"].tolist() == ["2,048"]
-    assert note.data == (
-        "Measured with queries 1,000, preset cpu; a processor, 2 threads, torch 2.11, 2026-01-02. "
-        "Peers: package 1.0. The peer sorts."
-    )
-    table = report.benchmark_targets("absent", "search")
-    assert table["reach"].tolist() == ["≤ 1.2", "≥ 1000"] and table["outcome"].tolist() == ["missed", "met"]
-
-
-def test_the_gpu_record_of_a_benchmark_comes_from_the_same_script():
-    text = report.benchmark_not_run("train_step_gpu", " --device cuda").data
-    assert "python benchmarks/train_step.py --device cuda --out book/results/benchmarks/train_step_gpu.json" in text
+def test_sliders_carry_their_data_and_wait_for_the_script():
+    html = report.sliders("spot", [("left & right", 0, 9, 1, 3)], "<svg></svg>", big=[1, "a\"<b>'"]).data
+    assert "<form hidden>" in html and "<svg></svg>" in html and "left &amp; right<span>: 3</span>" in html
+    assert '<input type="range" min="0" max="9" step="1" value="3">' in html
+    (values,) = re.findall(r'data-name="spot" data-values="([^"]*)"', html)
+    assert json.loads(unescape(values)) == {"big": [1, "a\"<b>'"]}
