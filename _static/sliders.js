@@ -42,11 +42,13 @@
     prop2([degrees, height], root) {
       const angles = [45, 225 + degrees, 135, 315].map((a) => a * Math.PI / 180), classes = [0, 0, 1, 1];
       const norm = Math.hypot(1, height);
-      const points = angles.map((a, i) => [Math.cos(a), Math.sin(a), (classes[i] ? -1 : 1) * height].map((v) => v / norm));
+      const points = angles.map((a, i) =>
+        [Math.cos(a), Math.sin(a), (classes[i] ? -1 : 1) * height].map((v) => v / norm));
       root.querySelector("g").innerHTML = angles.map((a, i) => {
         const x = Math.cos(a), y = -Math.sin(a);
         return classes[i] ? `<rect x="${x - .09}" y="${y - .09}" width=".18" height=".18" fill="#D55E00"/>`
-          : `<circle cx="${x}" cy="${y}" r=".1" fill="#0072B2" ${i ? 'stroke="currentColor" stroke-width=".04"' : ""}/>`;
+          : `<circle cx="${x}" cy="${y}" r=".1" fill="#0072B2"
+            ${i ? 'stroke="currentColor" stroke-width=".04"' : ""}/>`;
       }).join("");
       const dot = (a, b) => sum(a.map((v, k) => v * b[k]));
       const alpha = Math.min(...points.map((a) => 1 / sum(points.map((b) => Math.exp(dot(a, b) - 1)))));
@@ -69,8 +71,8 @@
       const s = odds.map((o) => Math.sqrt(2 * c * c - 2 * o)), D = 2 * c * sum(s);
       const h = -D * (z - 1) / z / ln, largest = 1 / (1 + (most - 1) * Math.exp(-D));
       return `S<sub>I</sub> = ${s[0].toFixed(2)}, S<sub>B</sub> = ${s[1].toFixed(2)}, D = ${D.toFixed(2)},
-        log10 h = ${h.toFixed(2)}<br>log10 of the bound <strong>${(logAlpha + Math.log10(z) + h).toFixed(2)}</strong>, ceiling
-        ${((z - 1) / z * Math.log10((z - 1) / (most - 1))).toFixed(2)}, guess within the super-class
+        log10 h = ${h.toFixed(2)}<br>log10 of the bound <strong>${(logAlpha + Math.log10(z) + h).toFixed(2)}</strong>,
+        ceiling ${((z - 1) / z * Math.log10((z - 1) / (most - 1))).toFixed(2)}, guess within the super-class
         ${Math.log10(z / most).toFixed(2)}<br>` + (alpha > largest
         ? `<strong>No features have these constants</strong>: with this D, α is at most ${largest.toPrecision(3)}.`
         : "Nothing derived on this page rules these constants out.");
@@ -86,16 +88,17 @@
       });
       const sizes = Array.from({length: b}, (_, k) => (k + 1) ** -s), full = n * d;
       const within = full * sum(sizes.map((v) => v * v)) / sum(sizes) ** 2, most = Math.max(trunk, full);
-      const rows = [["ResNet-18", trunk, "#7F7F7F"], ["head, Eq. 4", full, fullColour], ["head, Eq. 5", within, withinColour]];
+      const rows = [["ResNet-18", trunk, "#7F7F7F"], ["head, Eq. 4", full, fullColour],
+        ["head, Eq. 5", within, withinColour]];
       return `<table style="width:100%"><thead><tr><th></th><th style="width:35%"></th><th>multiply-adds per image</th>
         <th>of the whole step</th></tr></thead><tbody>` + rows.map(([name, cost, colour]) => `<tr>
         <th scope="row" style="white-space:nowrap">${name}</th>
         <td><div class="bar" style="width:${100 * cost / most}%;background:${colour}"></div></td>
         <td>${(cost / 1e6).toLocaleString("en", {maximumFractionDigits: 2})} million</td>
-        <td>${cost === trunk ? "" : (100 * cost / (trunk + cost)).toFixed(2) + " %"}</td></tr>`).join("") + `</tbody></table>
-        <p>The head of Eq. 5 costs ${(100 * within / full).toPrecision(3)} % of that of Eq. 4, the whole step
-        ${(100 * (trunk + within) / (trunk + full)).toPrecision(3)} %. Weights, gradient and momentum of the head take
-        ${(12 * full / 1e9).toPrecision(3)} GB in float32, in both.</p>`;
+        <td>${cost === trunk ? "" : (100 * cost / (trunk + cost)).toFixed(2) + " %"}</td></tr>`).join("") +
+        `</tbody></table><p>The head of Eq. 5 costs ${(100 * within / full).toPrecision(3)} % of that of Eq. 4, the whole
+        step ${(100 * (trunk + within) / (trunk + full)).toPrecision(3)} %. Weights, gradient and momentum of the head
+        take ${(12 * full / 1e9).toPrecision(3)} GB in float32, in both.</p>`;
     },
 
     // Gradients of cross entropy and of gradient boosting at one label and its negatives, hardest first.
@@ -116,7 +119,8 @@
       root.querySelector(".top").textContent = top;
       const lost = sum(both[0].slice(k + 1));
       const texts = [`${(100 * lost).toFixed(1)} %`, (1 / (1 - lost)).toFixed(2)];
-      for (const i of [0, 1, k, k + 1]) texts.push(...[scores, ...both].map((v) => i < e.length ? v[i].toFixed(3) : "–"));
+      for (const i of [0, 1, k, k + 1])
+        texts.push(...[scores, ...both].map((v) => i < e.length ? v[i].toFixed(3) : "–"));
       const places = root.querySelectorAll(".reading :is(strong, td)");
       texts.forEach((text, i) => places[i].textContent = text.replace("-", "−"));
     },
@@ -134,7 +138,9 @@
     update();
   }
 
-  const start = () => document.querySelectorAll(".sliders form[hidden]").forEach((form) => serve(form.closest(".sliders")));
+  const start = () => {
+    for (const form of document.querySelectorAll(".sliders form[hidden]")) serve(form.closest(".sliders"));
+  };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })();
