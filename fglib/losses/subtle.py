@@ -14,9 +14,6 @@ is smaller in size.
 Sizes: B images in the batch, C classes.
 """
 
-import math
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,51 +42,11 @@ def gradient_boosting_cross_entropy(
     if k >= logits.shape[1] - 1:
         return F.cross_entropy(logits, target, reduction=reduction)
     own = target[:, None]
-    hardest = _hardest(logits.detach(), own, k) if logits.device.type == "cpu" else None
-    if hardest is None:
-        negatives = logits.detach().scatter(1, own, -torch.inf)
-        if not exact_k:
-            dropped = negatives < negatives.topk(k, 1).values[:, -1:]
-            kept = logits.masked_fill(dropped.scatter_(1, own, False), -torch.inf)
-            return F.cross_entropy(kept, target, reduction=reduction)
-        hardest = negatives.topk(k, 1).indices
-    kept = logits.gather(1, torch.cat([own, hardest], 1))  # (B, 1 + k), the label in front
-    return F.cross_entropy(kept, torch.zeros_like(target), reduction=reduction)
-
-
-def _hardest(logits: Tensor, own: Tensor, k: int) -> Tensor | None:
-    """Columns (B, k) of the k largest negatives of every row of (B, C), on the CPU. None if it meets a tie.
-
-    topk alone costs more than a cross entropy. Of about sqrt(C / k) equal runs of columns, place j of each forms group
-    j. The k + 1 largest scores, so the k largest negatives, lie in the k + 1 groups whose own largest are largest.
-    """
-    batch, classes = logits.shape
-    row = torch.arange(batch)[:, None]
-    runs = math.isqrt(classes // k)
-    if runs < 6:  # too few columns would be left out
-        found = _k_largest(logits.scatter(1, own, -torch.inf), k)
-        return None if found is None else found - classes * row
-    groups = classes // runs
-    grouped = runs * groups
-    found = _k_largest(logits[:, :grouped].view(batch, runs, groups).amax(1), k + 1)
-    if found is None:
-        return None
-    of_run = torch.arange(0, grouped, groups)[:, None] - groups * row[:, None]  # (B, runs, 1)
-    columns = (found[:, None] + of_run).view(batch, -1)
-    if grouped < classes:  # the last columns belong to no group
-        columns = torch.cat([columns, torch.arange(grouped, classes).expand(batch, -1)], 1)
-    scores = logits.gather(1, columns)
-    scores.numpy()[(columns == own).numpy()] = -math.inf  # faster than masked_fill_
-    found = _k_largest(scores, k)
-    return None if found is None else columns.take(found)
-
-
-def _k_largest(scores: Tensor, k: int) -> Tensor | None:
-    """Places (B, k), in all of (B, m) row after row, of the k largest of each row. None if others tie with a k-th.
-
-    On a CPU, numpy's sort of values is vectorized, and all that select places are several times slower.
-    """
-    values = scores.numpy()
-    kth = np.sort(values, axis=1)[:, -k, None]
-    found = np.flatnonzero(~(values < kth))  # NaN counts as largest; k in each row, and more where there are ties
-    return torch.from_numpy(found).view(-1, k) if len(found) == k * len(values) else None
+    negatives = logits.detach().scatter(1, own, -torch.inf)  # (B, C)
+    hardest = negatives.topk(k, 1)
+    if exact_k:
+        dropped = torch.ones_like(negatives, dtype=torch.bool).scatter_(1, hardest.indices, False)
+    else:
+        dropped = negatives < hardest.values[:, -1:]  # Eq. 10
+    kept = logits.masked_fill(dropped.scatter_(1, own, False), -torch.inf)
+    return F.cross_entropy(kept, target, reduction=reduction)  # Eq. 12

@@ -65,41 +65,9 @@ def agrees_with_loops(logits, target, k, exact_k=False):
 
 
 @pytest.mark.parametrize("exact_k", [False, True])
-@pytest.mark.parametrize("classes", [1000, 1003])
-@pytest.mark.parametrize("k", [1, 15, 27, 28, 300, 990])  # groups of candidates up to 27
-def test_many_classes(classes, k, exact_k):
-    agrees_with_loops(*problem(classes=classes), k, exact_k)
-
-
-def test_many_classes_that_are_not_contiguous():
-    logits, target = problem(classes=1003)
-    agrees_with_loops(logits.detach().T.contiguous().T, target, 15)
-
-
-@pytest.mark.parametrize("classes", [36, 37, 71])
-def test_as_few_classes_as_have_groups(classes):
-    agrees_with_loops(*problem(classes=classes), 1)
-
-
-@pytest.mark.parametrize("label", range(0, 1003, 17))
-def test_label_among_the_candidates_or_not(label):
-    """125 groups of 8 columns and 3 columns of none; the largest scores are in groups of their own."""
-    logits, _ = problem(classes=1003)
-    values = logits.detach().clone()
-    values[:, 5:22] += 20  # 17 groups, 16 of which are looked at
-    values[1, label] = 40  # above all negatives
-    values[2, label] = -40
-    values[3, label] = values[3, 5:22].median()  # among the hard ones, level with one
-    values[4, [30, 155, 280, 405]] += 30  # four of one group
-    agrees_with_loops(values, torch.full((B,), label), 15)
-
-
-@pytest.mark.parametrize("label", [130, 1000, 1001, 1002])
-def test_hard_negatives_in_the_group_of_the_label_and_in_no_group(label):
-    logits, _ = problem(classes=1003)
-    values = logits.detach().clone()
-    values[:, [5, 130, 255, 1000, 1001, 1002]] += 30
-    agrees_with_loops(values, torch.full((B,), label), 15)
+@pytest.mark.parametrize("k", [1, 15, 300, 1000])
+def test_many_classes(k, exact_k):
+    agrees_with_loops(*problem(classes=1003), k, exact_k)
 
 
 @pytest.mark.parametrize("exact_k", [False, True])
@@ -184,14 +152,12 @@ def test_exact_k_keeps_k_among_ties(k, decimals):
     assert ((grad > 0).sum(1) == k).all() and (grad.gather(1, target[:, None]) < 0).all()
 
 
-@pytest.mark.parametrize("columns", [[0, 32], [3, 10], [1000, 1001], [0, 1002]])
-def test_a_tie_between_any_two_columns_is_kept(columns):
-    """Columns of one group of candidates, of two groups, of none, and of one and none."""
-    logits = torch.linspace(-1, -0.5, 1003, dtype=torch.float64).repeat(2, 1)
-    logits[:, columns] = 1.0
-    logits.requires_grad_()
-    grad = gradient(gradient_boosting_cross_entropy(logits, torch.tensor([500, 7]), 1), logits)
-    assert ((grad > 0).sum(1) == 2).all() and (grad[:, columns] > 0).all()
+def test_exact_k_counts_the_label_once_where_all_negatives_are_masked_out():
+    logits = torch.full((1, C), -torch.inf, dtype=torch.float64)
+    for label in range(C):
+        scores = logits.clone()
+        scores[0, label] = 2.0
+        assert gradient_boosting_cross_entropy(scores, torch.tensor([label]), 3, exact_k=True).item() == 0
 
 
 def test_equal_scores_are_all_kept():
