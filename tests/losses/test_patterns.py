@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fglib.losses import instance_cross_entropy, instance_cross_entropy_within
+from fglib.losses import instance_cross_entropy, instance_cross_entropy_within, patterns
 
 N, D, B = 23, 5, 9
 
@@ -62,6 +62,23 @@ def test_within_gradient_is_exact(reduction, sort):
         return instance_cross_entropy_within(f, w, index, superclass, reduction)
 
     assert torch.autograd.gradcheck(loss, (features, weight))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sort", [False, True])
+def test_the_kernel_is_the_plain_equation_with_its_gradients(dtype, sort):
+    """Unequal super-classes, whose images lie side by side or not."""
+    draw = torch.Generator().manual_seed(1)
+    features, weight = (torch.randn(rows, 32, generator=draw, dtype=dtype) for rows in (40, 500))
+    index, superclass = torch.randperm(500, generator=draw)[:40], torch.randint(8, (500,), generator=draw).square()
+    superclass = superclass.sort().values if sort else superclass
+    scale, found = torch.rand(40, generator=draw, dtype=dtype), []
+    for loss in (lambda *a: instance_cross_entropy_within(*a, "none"), patterns._within):
+        f, w = features.clone().requires_grad_(), weight.clone().requires_grad_()
+        values = loss(f, w, index, superclass)
+        found.append((values.detach(), *torch.autograd.grad((scale * values).sum(), (f, w))))
+    for ours, plain in zip(*found):
+        torch.testing.assert_close(ours, plain)
 
 
 def test_full_gradient_is_exact():

@@ -87,10 +87,10 @@ def test_the_one_wait_is_known(name):
 @pytest.mark.parametrize("name", WAITING)
 def test_without_its_one_wait_the_rest_of_the_step_does_not_wait(name, monkeypatch):
     """The bounds of the groups given, loss and scores are computed on the device."""
-    from fglib.losses import patterns
+    from fglib.losses import kernels
 
     monkeypatch.setattr(
-        patterns, "_groups", lambda index, _: (index.argsort(), [(slice(0, 3), slice(2, 9)), (slice(3, 5), index)])
+        kernels, "_groups", lambda index, _: (index.argsort(), [(slice(0, 3), slice(2, 9)), (slice(3, 5), index)])
     )
     for amp in (False, True):
         step(name, 5, amp)
