@@ -3,6 +3,9 @@
 An item's rank is one more than the number of items that are more similar, or as similar and of a lower row. So it takes
 a sort of the bare similarities and a look-up of the relevant ones in it. numpy sorts bare floats many at a time where
 the processor can, ten times as fast as torch sorts them with their columns, and leaves the other threads running.
+
+One sort of similarity, row and relevance packed into 64 bits gives the same numbers in twice the time: 7.0 to 7.4 times
+the product of all similarities, where counting takes 3.3 to 3.4 (50,000 items, d 128, one thread and two).
 """
 
 import numpy as np
@@ -40,9 +43,7 @@ def score_by_counting(
                     ranks = _ranks(table[i], ascending[i - start], relevant)
                     terms = np.arange(1, len(ranks) + 1) / ranks
                     first[i] = ranks[0]
-                    precision[i] = terms.cumsum()[-1] / len(
-                        ranks
-                    )  # in order, as for a ranking that is given: equal bits
+                    precision[i] = terms.cumsum()[-1] / len(ranks)  # summed in order, as of a given ranking: equal bits
 
     over_rows(score, len(table))
     return torch.from_numpy(first), torch.from_numpy(precision)
