@@ -9,21 +9,22 @@ multiplies the features by one attention map after the other and averages each p
 from functools import partial
 
 import torch
-from measure import begin, growth, interleaved, options
-from record import report
+from measure import begin, gradients, growth, interleaved
+from record import over, report, same
 from torch import Tensor
 
 from fglib.models import bilinear_attention_pool
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=7)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--channels", type=int, default=768, help="channels of the features N")
-    parser.add_argument("--side", type=int, default=26, help="height and width of the features")
-    parser.add_argument("--maps", type=int, default=8, help="attention maps M")
-    args = parser.parse_args()
-    begin(args)
+    args = begin(
+        __doc__,
+        repeats=7,
+        batch=(32, "images"),
+        channels=(768, "channels of the features N"),
+        side=(26, "height and width of the features"),
+        maps=(8, "attention maps M"),
+    )
 
     def pieces(scale: float = 1.0) -> dict:
         batch = int(scale * args.batch)
@@ -31,32 +32,22 @@ def main() -> None:
         attention = torch.rand(batch, args.maps, args.side, args.side, requires_grad=True)
         upstream = torch.randn(batch, args.maps, args.channels)
         pools = {"attention pooling": bilinear_attention_pool, "einsum": one_einsum, "usual recipe": usual_recipe}
-        return {name: partial(step, pool, features, attention, upstream) for name, pool in pools.items()}
+        return {name: partial(gradients, pool, features, attention, upstream=upstream) for name, pool in pools.items()}
 
     given = pieces()
-    seconds = interleaved(given, args.repeats)
-    ours, usual = given["attention pooling"](), given["usual recipe"]()
     report(
         "attention_pooling",
-        seconds,
-        ratios={
-            "attention pooling / einsum": ("attention pooling", "einsum"),
-            "usual recipe / einsum": ("usual recipe", "einsum"),
-        },
+        interleaved(given, args.repeats),
+        ratios=over("einsum", ("attention pooling", "usual recipe")),
         work={"batch": args.batch, "channels": args.channels, "side": args.side, "maps": args.maps},
         out=args.out,
-        agreement={
-            f"{what} of the usual recipe": (one, other, 1e-5)
-            for what, one, other in zip(("values", "gradient of features", "gradient of attention"), ours, usual)
-        },
+        agreement=same(
+            [f"{part} of the usual recipe" for part in ("values", "gradient of features", "gradient of attention")],
+            given["attention pooling"](),
+            given["usual recipe"](),
+        ),
         growth=growth("the batch", pieces, args.repeats),
     )
-
-
-def step(pool, features: Tensor, attention: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Pooled features and both gradients."""
-    pooled = pool(features, attention)
-    return pooled.detach(), *torch.autograd.grad(pooled, (features, attention), upstream)
 
 
 def one_einsum(features: Tensor, attention: Tensor) -> Tensor:

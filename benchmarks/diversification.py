@@ -9,21 +9,22 @@ included, and followed by the pooling. The usual recipe builds its masks with bo
 from functools import partial
 
 import torch
-from measure import begin, growth, interleaved, options
-from record import report
+from measure import begin, gradients, growth, interleaved
+from record import over, report
 from torch import Tensor
 
 from fglib.models import DiversificationBlock
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=31)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--classes", type=int, default=200)
-    parser.add_argument("--side", type=int, default=14, help="height and width of the maps")
-    parser.add_argument("--patch-size", type=int, default=3)
-    args = parser.parse_args()
-    begin(args)
+    args = begin(
+        __doc__,
+        repeats=31,
+        batch=(64, "images"),
+        classes=(200, "class maps of an image"),
+        side=(14, "height and width of the maps"),
+        patch_size=(3, "height and width of a patch"),
+    )
     block = DiversificationBlock(patch_size=args.patch_size).train()
     recipe = partial(usual_recipe, patch_size=args.patch_size)
 
@@ -31,27 +32,22 @@ def main() -> None:
         maps = torch.randn(int(scale * args.batch), args.classes, args.side, args.side, requires_grad=True)
         of_maps, of_scores = torch.randn(maps.shape), torch.randn(maps.shape[:2])
         return {
-            "average pooling": partial(step, pool, maps, of_scores),
-            "block": partial(step, block, maps, of_maps),
-            "block and pooling": partial(step, lambda m: pool(block(m)), maps, of_scores),
-            "usual recipe and pooling": partial(step, lambda m: pool(recipe(m)), maps, of_scores),
+            "average pooling": partial(gradients, pool, maps, upstream=of_scores),
+            "block": partial(gradients, block, maps, upstream=of_maps),
+            "block and pooling": partial(gradients, lambda m: pool(block(m)), maps, upstream=of_scores),
+            "usual recipe and pooling": partial(gradients, lambda m: pool(recipe(m)), maps, upstream=of_scores),
         }
 
-    seconds = interleaved(pieces(), args.repeats)
     report(
         "diversification",
-        seconds,
-        ratios={f"{piece} / pooling": (piece, "average pooling") for piece in seconds if piece != "average pooling"},
+        interleaved(pieces(), args.repeats),
+        ratios=over("average pooling", ("block", "block and pooling", "usual recipe and pooling"), "pooling"),
         work={"batch": args.batch, "classes": args.classes, "side": args.side, "patch_size": args.patch_size},
         out=args.out,
         targets={"block / pooling": "<= 4"},
         notes=("Block and recipe draw at random in their own order, so their results are not compared.",),
         growth=growth("the batch", pieces, args.repeats),
     )
-
-
-def step(piece, maps: Tensor, upstream: Tensor) -> None:
-    torch.autograd.grad(piece(maps), maps, upstream)
 
 
 def pool(maps: Tensor) -> Tensor:

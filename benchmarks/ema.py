@@ -7,9 +7,10 @@ head and loss to speak of; the average is over all its parameters and buffers.
 """
 
 import copy
+from functools import partial
 
 import torch
-from measure import begin, interleaved, options
+from measure import begin, interleaved, training_step
 from record import report
 
 from fglib.config import ModelConfig
@@ -17,27 +18,18 @@ from fglib.models import build_trunk, ema_update_
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=3)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=64, help="pixels of the square images")
-    args = parser.parse_args()
-    begin(args)
+    args = begin(__doc__, repeats=3, batch=(32, "images"), size=(64, "pixels of the square images"))
     online = build_trunk(ModelConfig("resnet50")).to(memory_format=torch.channels_last)
     target = copy.deepcopy(online).requires_grad_(False)
     optimizer = torch.optim.SGD(online.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4)
     pixels = torch.rand(args.batch, 3, args.size, args.size).contiguous(memory_format=torch.channels_last)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        online(pixels).square().mean().backward()
-        optimizer.step()
-
-    seconds = interleaved(
-        {"training step": step, "moving average": lambda: ema_update_(target, online, 0.996)}, args.repeats
-    )
+    pieces = {
+        "training step": partial(training_step, optimizer, lambda: online(pixels).square().mean()),
+        "moving average": partial(ema_update_, target, online, 0.996),
+    }
     report(
         "ema",
-        seconds,
+        interleaved(pieces, args.repeats),
         ratios={"average / step": ("moving average", "training step")},
         work={
             "parameters": sum(p.numel() for p in online.parameters()),

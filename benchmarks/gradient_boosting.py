@@ -10,20 +10,21 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measure import begin, growth, interleaved, options
-from record import report
+from measure import begin, gradients, growth, interleaved
+from record import over, report, same
 from torch import Tensor
 
 from fglib.losses import gradient_boosting_cross_entropy
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=51)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--k", type=int, default=15, help="negatives that are kept")
-    args = parser.parse_args()
-    begin(args)
+    args = begin(
+        __doc__,
+        repeats=51,
+        batch=(256, "images"),
+        classes=(1000, "classes C"),
+        k=(15, "negatives that are kept"),
+    )
     losses = {
         "cross entropy": F.cross_entropy,
         "gradient boosting": partial(gradient_boosting_cross_entropy, k=args.k),
@@ -34,33 +35,23 @@ def main() -> None:
     def pieces(scale: float = 1.0) -> dict:
         batch = int(scale * args.batch)
         logits, target = torch.randn(batch, args.classes, requires_grad=True), torch.randint(args.classes, (batch,))
-        return {name: partial(step, loss, logits, target) for name, loss in losses.items()}
+        return {name: partial(gradients, loss, logits, target) for name, loss in losses.items()}
 
     given = pieces()
-    seconds = interleaved(given, args.repeats)
-    ours, usual = given["gradient boosting"](), given["usual recipe"]()
     report(
         "gradient_boosting",
-        seconds,
-        ratios={
-            f"{name} / cross entropy": (name, "cross entropy")
-            for name in ("gradient boosting", "exact k", "usual recipe")
-        },
+        interleaved(given, args.repeats),
+        ratios=over("cross entropy", ("gradient boosting", "exact k", "usual recipe")),
         work={"batch": args.batch, "classes": args.classes, "k": args.k},
         out=args.out,
         targets={"gradient boosting / cross entropy": "<= 1.5"},
-        agreement={
-            f"{what} of the usual recipe": (one, other, 1e-5)
-            for what, one, other in zip(("loss", "gradient"), ours, usual)
-        },
+        agreement=same(
+            ("loss of the usual recipe", "gradient of the usual recipe"),
+            given["gradient boosting"](),
+            given["usual recipe"](),
+        ),
         growth=growth("the batch", pieces, args.repeats),
     )
-
-
-def step(loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and gradient."""
-    value = loss(logits, target)
-    return value.detach(), *torch.autograd.grad(value, logits)
 
 
 def usual_recipe(logits: Tensor, target: Tensor, k: int) -> Tensor:

@@ -14,8 +14,8 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measure import begin, growth, interleaved, options, peak_megabytes
-from record import report, versions
+from measure import begin, gradients, growth, interleaved, peak_megabytes
+from record import over, report, same, versions
 from torch import Tensor
 
 from fglib.losses import knn_loss
@@ -26,22 +26,23 @@ NCA, LIGHTLY = "pytorch-metric-learning NCALoss", "lightly knn_predict"
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=7)
-    parser.add_argument("--images", type=int, default=50_000, help="training images n, the rows of the memory")
-    parser.add_argument("--dim", type=int, default=128, help="dimensions d")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--classes", type=int, default=20)
-    parser.add_argument("--queries", type=int, default=1000, help="images to classify")
-    parser.add_argument("--k", type=int, default=200, help="neighbours of the classifier")
-    args = parser.parse_args()
+    args = begin(
+        __doc__,
+        repeats=7,
+        images=(50_000, "training images n, the rows of the memory"),
+        dim=(128, "dimensions d"),
+        batch=(256, "images of a batch"),
+        classes=(20, "classes"),
+        queries=(1000, "images to classify"),
+        k=(200, "neighbours of the classifier"),
+    )
     peers = versions({NCA: "pytorch-metric-learning", LIGHTLY: "lightly"})
-    begin(args)
     rest = args.dim, args.batch, args.classes
     sizes, small = (args.images, *rest), (512, *rest)
     given = make(*sizes)
 
     nca = nca_with_memory(*given)
-    seconds = interleaved(pieces_of(*given) | {NCA: lambda: step(nca, *given)}, args.repeats)
+    seconds = interleaved(pieces_of(*given) | {NCA: partial(gradients, nca, *given)}, args.repeats)
     query = F.normalize(torch.randn(args.queries, args.dim))
     classify = query, given[1], given[3], args.k, args.classes
     seconds |= interleaved(
@@ -52,17 +53,10 @@ def main() -> None:
         },
         args.repeats,
     )
-    ours, usual = (step(LOSSES[name], *given) for name in ("kNN loss", "usual recipe"))
     report(
         "knn_loss",
         seconds,
-        ratios={
-            "kNN loss / two products": ("kNN loss", "two products"),
-            "usual recipe / two products": ("usual recipe", "two products"),
-            f"{NCA} / two products": (NCA, "two products"),
-            "kNN classifier / one product": ("kNN classifier", "one product"),
-            f"{LIGHTLY} / one product": (LIGHTLY, "one product"),
-        },
+        ratios=over("two products", (*LOSSES, NCA)) | over("one product", ("kNN classifier", LIGHTLY)),
         work={
             "n": args.images,
             "d": args.dim,
@@ -74,12 +68,14 @@ def main() -> None:
         out=args.out,
         measured={
             f"peak MB, {name}": peak_megabytes(one_pass, (name, *small), (name, *sizes), args.threads)[0]
-            for name in ("kNN loss", "usual recipe", NCA)
+            for name in (*LOSSES, NCA)
         },
         peers=peers,
-        agreement={
-            "loss of the usual recipe": (ours[0], usual[0], 1e-5),
-            "gradient of the usual recipe": (ours[1], usual[1], 1e-5),
+        agreement=same(
+            ("loss of the usual recipe", "gradient of the usual recipe"),
+            *(gradients(loss, *given) for loss in LOSSES.values()),
+        )
+        | {
             f"loss of {NCA} without the own slot": (*without_own_slot(*given), 1e-5),
             f"labels of {LIGHTLY}": (ours_predict(*classify), lightly_predict(*classify), 0.0),
         },
@@ -102,13 +98,13 @@ def pieces_of(*given: Tensor) -> dict:
         with torch.no_grad():
             (given[0] @ given[1].T) @ given[1]
 
-    return {"two products": products} | {name: partial(step, loss, *given) for name, loss in LOSSES.items()}
+    return {"two products": products} | {name: partial(gradients, loss, *given) for name, loss in LOSSES.items()}
 
 
 def one_pass(name: str, *sizes: int) -> partial:
     """One loss on arguments of its own, for its peak memory."""
     given = make(*sizes)
-    return partial(step, nca_with_memory(*given) if name == NCA else LOSSES[name], *given)
+    return partial(gradients, nca_with_memory(*given) if name == NCA else LOSSES[name], *given)
 
 
 def ours(embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tensor) -> Tensor:
@@ -124,14 +120,6 @@ def usual_recipe(embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tens
 
 
 LOSSES = {"kNN loss": ours, "usual recipe": usual_recipe}
-
-
-def step(loss, embeddings: Tensor, memory: Tensor, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and gradient."""
-    embeddings.grad = None
-    value = loss(embeddings, memory, index, labels)
-    value.backward()
-    return value.detach(), embeddings.grad
 
 
 def nca_loss():

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fglib.allocator import keep_freed_memory
 from fglib.provenance import peak_memory
@@ -19,21 +20,40 @@ Pieces = dict[str, Callable[[], object]]
 SCALES = (0.25, 0.5, 1.0, 2.0)
 
 
-def options(doc: str, repeats: int) -> argparse.ArgumentParser:
-    """The parser of a benchmark, with what all of them understand."""
+def begin(doc: str, repeats: int, keep: bool = True, **options: tuple) -> argparse.Namespace:
+    """The arguments of a benchmark, whose own `options` are a default and a text of help each.
+
+    It sets the process up as a training does: memory is kept, for all pieces alike, unless `keep` is False.
+    """
+    shared = {
+        "repeats": (repeats, "runs of each piece, of which the median counts"),
+        "threads": (torch.get_num_threads(), "of the processor"),
+        "out": ("", "write the record to this file, JSON"),
+    }
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=repeats, help="runs of each piece, of which the median counts")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", help="write the record to this file, JSON")
-    return parser
-
-
-def begin(args: argparse.Namespace, keep: bool = True) -> None:
-    """Set the process up as a training does: its memory is kept, for all pieces alike. `keep` False leaves that out."""
+    for name, (default, said) in (shared | options).items():
+        kind = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
+        parser.add_argument(f"--{name.replace('_', '-')}", help=said, **kind)
+    args = parser.parse_args()
     if keep:
         keep_freed_memory()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    return args
+
+
+def gradients(function: Callable[..., Tensor], *arguments, upstream: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Forward and backward: the value, and its gradients with regard to the arguments that want one."""
+    value = function(*arguments)
+    wanted = [a for a in arguments if isinstance(a, Tensor) and a.requires_grad]
+    return value.detach(), *torch.autograd.grad(value, wanted, upstream)
+
+
+def training_step(optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]) -> None:
+    """Forward, backward and update."""
+    optimizer.zero_grad()
+    loss().backward()
+    optimizer.step()
 
 
 def interleaved(pieces: Pieces, repeats: int) -> dict[str, float]:
@@ -49,16 +69,12 @@ def interleaved(pieces: Pieces, repeats: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def growth(of: str, make: Callable[[float], Pieces], repeats: int, scales: Sequence[float] = SCALES) -> dict:
+def growth(of: str, make: Callable[[float], Pieces], repeats: int) -> dict:
     """Seconds of the pieces `make(scale)` for each scale of the work, and how they grow; `of` names what is scaled."""
-    measured = [interleaved(make(scale), repeats) for scale in scales]
+    measured = [interleaved(make(scale), repeats) for scale in SCALES]
     seconds = {piece: [times[piece] for times in measured] for piece in measured[0]}
-    return {
-        "of": of,
-        "scales": list(scales),
-        "seconds": seconds,
-        "slope": {piece: slope(scales, values) for piece, values in seconds.items()},
-    }
+    slopes = {piece: slope(SCALES, values) for piece, values in seconds.items()}
+    return {"of": of, "scales": list(SCALES), "seconds": seconds, "slope": slopes}
 
 
 def slope(scales: Sequence[float], seconds: Sequence[float]) -> float:

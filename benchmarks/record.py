@@ -9,7 +9,7 @@ import argparse
 import json
 import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,19 +33,29 @@ def versions(packages: dict[str, str]) -> dict[str, str]:
         ) from None
 
 
+def over(base: str, pieces: Iterable[str], short: str = "") -> dict[str, tuple[str, str]]:
+    """Ratios of pieces to a base, which labels give in short where that is given."""
+    return {f"{piece} / {short or base}": (piece, base) for piece in pieces}
+
+
+def same(parts: Iterable[str], ours: Iterable, theirs: Iterable) -> dict[str, tuple]:
+    """Results that must agree but for rounding, part by part."""
+    return {part: (one, other, 1e-5) for part, one, other in zip(parts, ours, theirs)}
+
+
 def report(
     name: str,
     seconds: dict[str, float],
     ratios: dict[str, tuple[str, str]],
     work: dict[str, int | str],
-    out: str | None = None,
+    out: str = "",
     *,
-    measured: dict[str, float] | None = None,
-    targets: dict[str, str] | None = None,
-    peers: dict[str, str] | None = None,
-    agreement: dict[str, tuple] | None = None,
+    measured: Mapping[str, float] = {},
+    targets: Mapping[str, str] = {},
+    peers: Mapping[str, str] = {},
+    agreement: Mapping[str, tuple] = {},
     notes: Iterable[str] = (),
-    device: str | None = None,
+    device: str = "",
     **more,
 ) -> dict:
     """Prints the table, and writes it to `out` when given; SystemExit, and no record, where results disagree.
@@ -55,8 +65,6 @@ def report(
     theirs, tolerance), compared relative to the largest of theirs. notes: sentences to read the numbers with. device:
     name of the accelerator, if that was measured. `more` joins the record as it is.
     """
-    measured = measured or {}
-    agreed = {label: _agree(label, *pair) for label, pair in (agreement or {}).items()}
     ratio = {label: seconds[piece] / seconds[base] for label, (piece, base) in ratios.items()}
     record = {
         "name": name,
@@ -64,9 +72,9 @@ def report(
         "seconds": seconds,
         "work": work,
         "measured": measured,
-        "targets": {label: reached((ratio | measured)[label], reach) for label, reach in (targets or {}).items()},
-        "peers": peers or {},
-        "agreement": agreed,
+        "targets": {label: reached((ratio | measured)[label], reach) for label, reach in targets.items()},
+        "peers": peers,
+        "agreement": {label: _agree(label, *pair) for label, pair in agreement.items()},
         "notes": list(notes),
         **more,
         "device": device or processor(),

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-from measure import begin, growth, interleaved, options, peak_megabytes
-from record import report, versions
+from measure import begin, growth, interleaved, peak_megabytes
+from record import over, report, versions
 from torch import Tensor
 
 from fglib.retrieval import evaluate_retrieval
@@ -24,11 +24,13 @@ Task = tuple[Tensor, Tensor, Tensor, Tensor]  # queries (Q, d) and labels (Q,), 
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=3)
-    parser.add_argument("--small", action="store_true", help="2,000 queries and 10,000 gallery items, for a quick look")
-    parser.add_argument("--dim", type=int, default=128, help="dimensions d")
-    parser.add_argument("--classes", type=int, default=100)
-    args = parser.parse_args()
+    args = begin(
+        __doc__,
+        repeats=3,
+        small=(False, "2,000 queries and 10,000 gallery items, for a quick look"),
+        dim=(128, "dimensions d"),
+        classes=(100, "classes"),
+    )
     peers = versions(
         {
             "faiss, recall": "faiss-cpu",
@@ -36,51 +38,39 @@ def main() -> None:
             "torchmetrics, mAP, quarter": "torchmetrics",
         }
     )
-    begin(args)
     queries, n = (2_000, 10_000) if args.small else (10_000, 50_000)
-    sizes = queries, n, args.dim, args.classes
-    task, quarter = make(*sizes), make(queries // 4, n // 4, args.dim, args.classes)
-
-    seconds = interleaved(
-        {
-            "product": partial(product, task),
-            "recall": partial(recall, task),
-            "faiss, recall": partial(faiss_recall, task),
-            "torch topk, recall": partial(topk_recall, task),
-            "recall and mAP": partial(precision, task),
-        },
-        args.repeats,
-    )
-    seconds |= interleaved(
-        {
-            "product, quarter": partial(product, quarter),
-            "recall and mAP, quarter": partial(precision, quarter),
-            "torch argsort, mAP, quarter": partial(argsort_precision, quarter),
-            "pytorch-metric-learning, mAP, quarter": partial(pml_precision, quarter),
-            "torchmetrics, mAP, quarter": partial(torchmetrics_precision, quarter),
-        },
-        args.repeats,
-    )
-    small = 64, 4096, args.dim, args.classes
+    rest = args.dim, args.classes
+    task, quarter = make(queries, n, *rest), make(queries // 4, n // 4, *rest)
+    whole = {
+        "product": product,
+        "recall": recall,
+        "faiss, recall": faiss_recall,
+        "torch topk, recall": topk_recall,
+        "recall and mAP": precision,
+    }
+    quarters = {
+        "product, quarter": product,
+        "recall and mAP, quarter": precision,
+        "torch argsort, mAP, quarter": argsort_precision,
+        "pytorch-metric-learning, mAP, quarter": pml_precision,
+        "torchmetrics, mAP, quarter": torchmetrics_precision,
+    }
+    of_all, of_quarter = recall(task), precision(quarter)
     report(
         "retrieval",
-        seconds,
-        ratios={
-            f"{piece} / product": (piece, "product, quarter" if piece.endswith("quarter") else "product")
-            for piece in seconds
-            if not piece.startswith("product")
-        },
+        interleaved(on(task, whole), args.repeats) | interleaved(on(quarter, quarters), args.repeats),
+        ratios=over("product", [*whole][1:]) | over("product, quarter", [*quarters][1:], "product"),
         work={"queries": queries, "gallery": n, "d": args.dim, "classes": args.classes},
         out=args.out,
         measured={
             f"peak MB beyond the inputs, {piece}": peak_megabytes(
-                evaluation, (run, *small), (run, *size, *sizes[2:]), args.threads
+                evaluation, (run, 64, 4096, *rest), (run, queries // part, n // part, *rest), args.threads
             )[0]
-            for piece, run, size in (
-                ("recall", recall, sizes[:2]),
-                ("recall and mAP", precision, sizes[:2]),
-                ("recall and mAP, quarter", precision, (queries // 4, n // 4)),
-                ("pytorch-metric-learning, mAP, quarter", pml_precision, (queries // 4, n // 4)),
+            for piece, run, part in (
+                ("recall", recall, 1),
+                ("recall and mAP", precision, 1),
+                ("recall and mAP, quarter", precision, 4),
+                ("pytorch-metric-learning, mAP, quarter", pml_precision, 4),
             )
         },
         targets={
@@ -90,11 +80,11 @@ def main() -> None:
         },
         peers=peers,
         agreement={
-            "recall, faiss": (recall(task), faiss_recall(task), 1e-6),
-            "recall, torch topk": (recall(task), topk_recall(task), 1e-6),
-            "mAP, torch argsort": (precision(quarter), argsort_precision(quarter), 1e-6),
-            "mAP, pytorch-metric-learning": (precision(quarter), pml_precision(quarter), 1e-6),
-            "mAP, torchmetrics": (precision(quarter), torchmetrics_precision(quarter), 1e-6),
+            "recall, faiss": (of_all, faiss_recall(task), 1e-6),
+            "recall, torch topk": (of_all, topk_recall(task), 1e-6),
+            "mAP, torch argsort": (of_quarter, argsort_precision(quarter), 1e-6),
+            "mAP, pytorch-metric-learning": (of_quarter, pml_precision(quarter), 1e-6),
+            "mAP, torchmetrics": (of_quarter, torchmetrics_precision(quarter), 1e-6),
         },
         notes=(
             "The target of recall is that of a search without an index library; ours uses none.",
@@ -103,7 +93,10 @@ def main() -> None:
         ),
         growth=growth(
             "the gallery, at a quarter of the queries",
-            lambda scale: pieces_of(make(queries // 4, int(scale * n), args.dim, args.classes)),
+            lambda scale: on(
+                make(queries // 4, int(scale * n), *rest),
+                {name: whole[name] for name in ("product", "recall", "recall and mAP")},
+            ),
             args.repeats,
         ),
     )
@@ -117,11 +110,9 @@ def make(queries: int, n: int, dim: int, classes: int) -> Task:
     return query, torch.randint(classes, (queries,)), gallery, torch.randint(classes, (n,))
 
 
-def pieces_of(task: Task) -> dict:
-    return {
-        name: partial(run, task)
-        for name, run in (("product", product), ("recall", recall), ("recall and mAP", precision))
-    }
+def on(task: Task, runs: dict[str, Callable[[Task], object]]) -> dict[str, partial]:
+    """The pieces that run on a task."""
+    return {name: partial(run, task) for name, run in runs.items()}
 
 
 def evaluation(run: Callable[[Task], object], *sizes: int) -> partial:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from measure import begin, interleaved, options
+from measure import begin, interleaved
 from PIL import Image
 from record import report
 
@@ -24,12 +24,13 @@ RECIPES = {"crop and flip": CROP, "RandAugment and erasing besides": CROP | {"ra
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=5)
-    parser.set_defaults(threads=1)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=224, help="pixels of the square images")
-    args = parser.parse_args()
-    begin(args)
+    args = begin(
+        __doc__,
+        repeats=5,
+        threads=(1, "of the processor"),
+        batch=(32, "images"),
+        size=(224, "pixels of the square images"),
+    )
     with TemporaryDirectory() as folder:
         for i in range(args.batch):
             path = Path(folder, "train", "noise", f"{i}.jpg")

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-from measure import begin, options
+from measure import begin
 from record import report
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -40,7 +40,7 @@ from fglib.data.hierarchy import Hierarchy
 from fglib.data.images import DataSet, ImageSet
 from fglib.errors import DataError
 from fglib.inference import apply
-from fglib.methods import Batch
+from fglib.methods import Batch, Method
 from fglib.runs import plans
 from fglib.session import load_data, pick_device, start, training_view
 from fglib.train import fit
@@ -51,34 +51,33 @@ TRAININGS = (
     ("grafit_cifar100", "baseline"),
     ("grafit_cifar100", "grafit"),
 )
-PARTS = ("data", "forward", "backward", "optimizer", "after_step")
 WARM = {"cpu": 5, "cuda": 50}  # first steps, not counted: on a GPU they compile and choose algorithms
 EPOCH = 50_000  # images of CIFAR-100
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=1)
-    parser.add_argument("--experiment", help="train this one alone")
-    parser.add_argument("--variant", default="base")
-    parser.add_argument("--preset", default="cpu")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--steps", type=int, default=25, help="steps that are counted, after the first few")
-    parser.add_argument("--workers", type=int, help="of the common recipe's DataLoader; 2, with a GPU 8")
-    parser.add_argument("--data-dir", help="folder of the data sets; $FGLIB_DATA or ~/.cache/fglib")
-    args = parser.parse_args()
-    begin(args, keep=False)
+    args = begin(
+        __doc__,
+        repeats=1,
+        keep=False,
+        experiment=("", "train this one alone"),
+        variant=("base", "of that experiment"),
+        preset=("cpu", "of all trainings"),
+        device=("cpu", "cpu or cuda"),
+        steps=(25, "steps that are counted, after the first few"),
+        workers=(0, "of the common recipe's DataLoader; 2, with a GPU 8, unless given"),
+        data_dir=("", "folder of the data sets; $FGLIB_DATA or ~/.cache/fglib"),
+    )
     device = pick_device(args.device)
     gpu = device.type == "cuda"
     workers = args.workers or (8 if gpu else 2)
     seconds, ratios, targets, measured, profiles, notes = {}, {}, {}, {}, {}, []
     chosen = [(args.experiment, args.variant)] if args.experiment else TRAININGS
     configs = {f"{name} {variant}": plans(name, args.preset, variants=[variant])[0].config for name, variant in chosen}
-    by_recipe = {
-        name: timed_recipe(config, images_of(config, args.data_dir)[0], device, args.steps, workers)
-        for name, config in configs.items()
-    }
+    found = {name: images_of(config, args.data_dir or None) for name, config in configs.items()}
+    by_recipe = {n: timed_recipe(config, found[n][0], device, args.steps, workers) for n, config in configs.items()}
     for name, config in configs.items():
-        data, real = images_of(config, args.data_dir)
+        data, real = found[name]
         batch, common = config.train.batch_size, by_recipe[name]
         if not real:
             notes.append(f"There were no images of {config.data.name}: timed on random ones of the same shape.")
@@ -107,7 +106,7 @@ def main() -> None:
         targets=targets,
         notes=dict.fromkeys(notes),
         profile=profiles,
-        device=torch.cuda.get_device_name(device) if gpu else None,
+        device=torch.cuda.get_device_name(device) if gpu else "",
     )
 
 
@@ -247,13 +246,17 @@ def transforms_of(augment: AugmentConfig, size: tuple[int, int]) -> T.Compose:
     return T.Compose(steps)
 
 
+def ready(config: RunConfig, data: DataSet, device: torch.device) -> tuple[Method, ImageSet]:
+    """The method before its first step, and what it trains on."""
+    method, train = start(config, data).to(device), training_view(config, data)
+    method.before_training(partial(apply, method, images=train, device=device))
+    return method.train(), train
+
+
 def timed_recipe(config: RunConfig, data: DataSet, device: torch.device, steps: int, workers: int) -> float:
     """Seconds of a step of the common recipe."""
-    method, clock, train = start(config, data), Clock(device), training_view(config, data)
-    method.to(device)
-    method.before_training(partial(apply, method, images=train, device=device))
-    method.train()
-    settings = config.train
+    method, train = ready(config, data, device)
+    clock, settings = Clock(device), config.train
     optimizer = torch.optim.SGD(
         method.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
@@ -282,9 +285,7 @@ def timed_recipe(config: RunConfig, data: DataSet, device: torch.device, steps: 
 
 def flops(config: RunConfig, data: DataSet, device: torch.device) -> int:
     """Operations of forward and backward of a batch, counted by torch; a multiply-add counts as two."""
-    method, train = start(config, data).to(device), training_view(config, data)
-    method.before_training(partial(apply, method, images=train, device=device))
-    method.train()
+    method, train = ready(config, data, device)
     index = torch.arange(config.train.batch_size)
     views = Augment(config.augment, train.image_size)(train.pixels(index).to(device))
     batch = Batch(views, train.labels(config.data.coarse)[index].to(device), index.to(device))

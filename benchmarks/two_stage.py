@@ -7,7 +7,7 @@ in evaluation mode, for Coarse2Fine also with its coarse head alone, which is it
 """
 
 import torch
-from measure import begin, interleaved, options
+from measure import begin, interleaved, training_step
 from record import report
 
 from fglib.config import ModelConfig
@@ -18,11 +18,7 @@ NAMES = ("plain", "bap", "ws_dan", "coarse2fine")
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=5)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=96, help="pixels of the square images")
-    args = parser.parse_args()
-    begin(args)
+    args = begin(__doc__, repeats=5, batch=(32, "images"), size=(96, "pixels of the square images"))
     labels = torch.arange(args.batch) % 50
     task = Task(args.batch, 50, labels)
     images = torch.rand(args.batch, 3, args.size, args.size)
@@ -33,9 +29,7 @@ def main() -> None:
 
         def step() -> None:
             method.train()
-            optimizer.zero_grad()
-            method.loss(batch)["total"].backward()
-            optimizer.step()
+            training_step(optimizer, lambda: method.loss(batch)["total"])
             method.after_step(batch)
 
         return step
@@ -52,14 +46,16 @@ def main() -> None:
     pieces = {f"{name}, training step": trainer(method) for name, method in methods.items()}
     pieces |= {f"{name}, recognition": recognizer(method) for name, method in methods.items()}
     pieces["coarse2fine, coarse head"] = recognizer(methods["coarse2fine"], coarse_only=True)
-    seconds = interleaved(pieces, args.repeats)
-    ratios = {
-        f"{piece} / plain": (piece, f"plain, {'training step' if 'step' in piece else 'recognition'}")
-        for piece in pieces
-        if not piece.startswith("plain")
-    }
     report(
-        "two_stage", seconds, ratios, {"batch": args.batch, "pixels": args.size, "maps": 8, "classes": 50}, out=args.out
+        "two_stage",
+        interleaved(pieces, args.repeats),
+        ratios={
+            f"{piece} / plain": (piece, f"plain, {'training step' if 'step' in piece else 'recognition'}")
+            for piece in pieces
+            if not piece.startswith("plain")
+        },
+        work={"batch": args.batch, "pixels": args.size, "maps": 8, "classes": 50},
+        out=args.out,
     )
 
 

@@ -5,11 +5,12 @@ backward on one thread (d 512, batch 256, 20 super-classes, in random order):
 
                                                               n 50,000        n 10,000
     `_WithinCrossEntropy`                                     0.24 to 0.29    0.28
-    one index_select, split, a loop of F.cross_entropy        0.35 to 0.37    0.37 to 0.40
+    weights sorted once, split, F.cross_entropy in a loop     0.35 to 0.37    0.37 to 0.40
     one batched product of padded groups                      0.40 to 0.43
     the masked softmax over all images (`patterns._within`)   1.2
 
-Where the images of a super-class lie side by side the kernel takes 0.16, the loop over a split of the weights 0.23.
+Where the images of a super-class lie side by side the kernel takes 0.16, the loop over split weights 0.23 to 0.24.
+`benchmarks/instance_head.py` has both loops beside the kernel.
 """
 
 from itertools import groupby

@@ -70,6 +70,20 @@ def test_growth_runs_every_piece_at_every_scale(measure):
         assert grown["slope"][piece] == measure.slope(grown["scales"], grown["seconds"][piece])
 
 
+def test_gradients_are_of_the_arguments_that_want_one(measure):
+    one, other = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([3.0, 4.0])
+    value, gradient = measure.gradients(torch.mul, one, other, upstream=torch.tensor([1.0, 10.0]))
+    assert value.tolist() == [3.0, 8.0] and not value.requires_grad and one.grad is None
+    assert gradient.tolist() == [3.0, 40.0]
+
+
+def test_a_training_step_moves_against_the_gradient(measure):
+    weight = torch.nn.Parameter(torch.tensor(3.0))
+    for _ in range(2):  # gradients do not add up
+        measure.training_step(torch.optim.SGD([weight], 0.25), lambda: weight.square())
+    assert weight.item() == 0.75
+
+
 def test_peak_memory_counts_what_a_run_takes_beyond_its_inputs(measure):
     # partial(torch.ones, n): four bytes for each of n numbers, made in the run
     beyond, whole = measure.peak_megabytes(partial, (torch.ones, 10), (torch.ones, 10_000_000), 1)
@@ -116,6 +130,11 @@ def test_a_record_keeps_ratios_targets_and_peers(record, tmp_path, capsys, monke
     record.main()
     first, second = capsys.readouterr().out.splitlines()
     assert first.split()[0] == "search" and first.endswith("missed") and second.endswith("met")
+
+
+def test_ratios_to_a_base_and_results_part_by_part(record):
+    assert record.over("two products", ("ours",), "products") == {"ours / products": ("ours", "two products")}
+    assert record.same(("loss",), [1.0], [2.0]) == {"loss": (1.0, 2.0, 1e-5)}
 
 
 @pytest.mark.parametrize("ours", [[100.0, 1.0], [100.0, float("nan")]], ids=["apart", "no-number"])
