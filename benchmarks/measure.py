@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fglib.allocator import keep_freed_memory
-from fglib.provenance import peak_memory
+from fglib.machine import keep_freed_memory, peak_memory
 
 Pieces = dict[str, Callable[[], object]]
 SCALES = (0.25, 0.5, 1.0, 2.0)

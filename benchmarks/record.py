@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from fglib.paths import results_dir
-from fglib.provenance import processor
+from fglib.lab.places import results_dir
+from fglib.machine import processor
 
 COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 

@@ -40,9 +40,10 @@ from fglib.data.hierarchy import Hierarchy
 from fglib.data.images import DataSet, ImageSet
 from fglib.errors import DataError
 from fglib.inference import apply
+from fglib.lab.plan import plans
+from fglib.lab.run import load_data, start, training_view
+from fglib.machine import pick_device
 from fglib.methods import Batch, Method
-from fglib.runs import plans
-from fglib.session import load_data, pick_device, start, training_view
 from fglib.train import fit
 
 TRAININGS = (

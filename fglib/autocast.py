@@ -9,6 +9,7 @@ when the run goes on.
 import copy
 import hashlib
 import json
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from fglib.errors import FglibError
-from fglib.paths import checkpoints_dir, write_atomically
-from fglib.provenance import processor
+from fglib.machine import processor
+from fglib.storage import user_path, write_atomically
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
 FASTER = 1.25  # bfloat16 is taken from this gain on; below it the digits are worth more
@@ -31,7 +32,7 @@ def choose(wanted: str, trunk: nn.Module, images: Tensor) -> str:
         return wanted
     if images.device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "float32"
-    path = checkpoints_dir() / "precision.json"
+    path = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "fglib" / "precision.json"
     known = _read(path)
     name = _name(trunk, images)
     if name not in known:

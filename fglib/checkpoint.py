@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fglib.errors import RecordError
-from fglib.paths import write_atomically
+from fglib.storage import write_atomically
 
 WHAT = {"key": "configuration", "data": "images or labels", "code": "code"}  # what the parts of an identity stand for
 

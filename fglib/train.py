@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fglib.allocator import keep_freed_memory
 from fglib.autocast import PRECISIONS, choose
 from fglib.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fglib.config import RunConfig, TrainConfig
@@ -26,6 +25,7 @@ from fglib.data.images import ImageSet
 from fglib.data.loader import epoch_batches, load_views
 from fglib.errors import ConfigError, TrainingError
 from fglib.inference import apply
+from fglib.machine import keep_freed_memory
 from fglib.methods import Batch, Method
 from fglib.schedule import learning_rate
 from fglib.stops import held_back

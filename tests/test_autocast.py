@@ -15,8 +15,9 @@ from fglib.train import fit
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("FGLIB_CHECKPOINTS", str(tmp_path))
-    return tmp_path
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "fglib").mkdir()
+    return tmp_path / "fglib"
 
 
 IMAGES = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -66,7 +67,7 @@ def test_a_damaged_note_is_made_anew(folder, text):
 
 def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("FGLIB_CHECKPOINTS", str(tmp_path / "file"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert choose("auto", WhitenedTrunk((2, 4)), IMAGES) in ("float32", "bf16")
 
 

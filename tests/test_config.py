@@ -9,9 +9,9 @@ import yaml
 from fglib.config import DataConfig, MethodConfig, RunConfig, TrainConfig, build
 from fglib.data.loader import epoch_batches
 from fglib.errors import ConfigError
-from fglib.experiments import check_name, load_experiment, merge
-from fglib.paths import EXPERIMENTS, experiment_path
-from fglib.runs import plans
+from fglib.lab.grid import check_name, load_experiment, merge
+from fglib.lab.places import experiment_path, experiments
+from fglib.lab.plan import plans
 
 MINIMAL = {
     "data": {"name": "digits", "coarse": "group", "fine": "digit"},
@@ -145,7 +145,7 @@ def test_merge_replaces_a_section_that_changes_its_name():
     assert base["data"]["size"] == 32
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(experiments().glob("*.yml")), ids=lambda p: p.stem)
 def test_experiments_of_the_book_resolve_and_hide_the_fine_labels(path):
     experiment = load_experiment(path)
     # an experiment on sets too large for a laptop may have the paper's preset alone
@@ -178,10 +178,10 @@ def test_experiment_errors_name_what_is_valid(tmp_path):
     bad.write_text("title: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_experiment(bad)
-    bad.write_text((EXPERIMENTS / "digits.yml").read_text().replace("lr: 0.2", "lrr: 0.2"))
+    bad.write_text((experiments() / "digits.yml").read_text().replace("lr: 0.2", "lrr: 0.2"))
     with pytest.raises(ConfigError, match="unknown key 'lrr'.*did you mean 'lr'"):
         load_experiment(bad)
-    bad.write_text((EXPERIMENTS / "digits.yml").read_text().replace("  cpu:", "  papr:"))
+    bad.write_text((experiments() / "digits.yml").read_text().replace("  cpu:", "  papr:"))
     with pytest.raises(ConfigError, match="unknown preset 'papr'"):
         load_experiment(bad)
 
@@ -194,7 +194,7 @@ def load(tmp_path):
     """load(change) -> the experiment of a small file in which a function has changed something."""
 
     def load(change=lambda raw: None, name="mine.yml"):
-        raw = yaml.safe_load((EXPERIMENTS / "digits.yml").read_text(encoding="utf-8"))
+        raw = yaml.safe_load((experiments() / "digits.yml").read_text(encoding="utf-8"))
         change(raw)
         path = tmp_path / name
         path.write_text(yaml.safe_dump(raw), encoding="utf-8")

@@ -11,7 +11,7 @@ import yaml
 from fglib import documents
 from fglib.documents import MAX_DEPTH, MAX_NODES, parse_json, parse_yaml, read_json, read_text, read_yaml
 from fglib.errors import ConfigError, DataError, RecordError
-from fglib.paths import BOOK, EXPERIMENTS
+from fglib.lab.places import book, experiments
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -90,7 +90,7 @@ def test_a_large_file_is_refused_unread(tmp_path, monkeypatch):
 
 
 def test_plain_yaml_is_what_pyyaml_reads():
-    for path in (*EXPERIMENTS.glob("*.yml"), *BOOK.glob("*.yml")):
+    for path in (*experiments().glob("*.yml"), *book().glob("*.yml")):
         assert read_yaml(path, number_keys=True) == yaml.safe_load(path.read_text(encoding="utf-8"))
     assert parse_yaml("", "x") is None and parse_yaml("# nothing", "x") is None
     assert math.isnan(parse_yaml(".nan", "x")) and parse_yaml("[1, on, null, 1.0e-3, a]", "x") == [

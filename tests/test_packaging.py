@@ -121,7 +121,7 @@ def test_training_needs_no_notebook_package():
 def test_reading_records_takes_torch_and_no_more_of_its_kind():
     """torchvision would take as long again, of which most goes into the compiler's part of torch."""
     slow = {"torchvision", "sympy", "sklearn", "captum", "seaborn"}
-    assert not imported_by("import fglib.session, fglib.report, fglib.plots, fglib.claims") & slow
+    assert not imported_by("import fglib.lab.run, fglib.pages.report, fglib.pages.plots, fglib.pages.claims") & slow
 
 
 @pytest.fixture

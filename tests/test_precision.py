@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from fglib import explain, localization, losses, models, retrieval
-from fglib.memory import MemoryBank
+from fglib import boxes, losses, models, retrieval
+from fglib.measure import explain
 from fglib.models.heads import ClassMapHead
+from fglib.models.memory import MemoryBank
 
 B, D, N, C = 6, 5, 9, 3
 OF_INTEGERS = {"evaluate_ranking", "summary", "localization_error", "check_boxes", "tight_boxes"}  # and of booleans
@@ -92,8 +93,8 @@ SMOOTH = {
     "attention_share": (lambda x: explain.attention_share(x, draw(2, 8, 8, seed=9) > 0.5), maps[:, 0]),
     "class_activation_maps": (lambda x: explain.class_activation_maps(x, WEIGHT), maps),
     "layer_grad_cam": (cam, maps),
-    "smoothed": (lambda x: localization.smoothed(x, 3), maps[:, 0]),
-    "box_iou": (lambda x: localization.box_iou(x, _boxes(1)), None),
+    "smoothed": (lambda x: boxes.smoothed(x, 3), maps[:, 0]),
+    "box_iou": (lambda x: boxes.box_iou(x, _boxes(1)), None),
 }
 
 
@@ -132,7 +133,7 @@ def test_integrated_gradients_are_float64_but_for_captums_weights_of_the_steps()
 
 def test_every_public_function_is_covered():
     public = {n for room in (losses, retrieval, models) for n in room.__all__ if inspect.isfunction(getattr(room, n))}
-    for room in (explain, localization):
+    for room in (explain, boxes):
         public |= {n for n, f in vars(room).items() if inspect.isfunction(f) and f.__module__ == room.__name__}
     public = {n for n in public if not n.startswith("_")} - {"check_maps", "build_trunk", "integrated_gradients"}
     assert public - SMOOTH.keys() - OF_INTEGERS == RANKED
@@ -196,5 +197,5 @@ def test_k_is_chosen_by_float64_neighbours():
 def test_boxes_are_cut_at_float64():
     map = np.full((4, 4), 0.5 - 1e-12)
     map[0, 0], map[0, 1] = 1.0, 0.5
-    assert localization.box_from_map(map) == localization.box_from_map(torch.tensor(map)) == (0, 0, 2, 1)
-    assert localization.boxes_from_maps(torch.tensor(map)[None]).tolist() == [[0, 0, 2, 1]]
+    assert boxes.box_from_map(map) == boxes.box_from_map(torch.tensor(map)) == (0, 0, 2, 1)
+    assert boxes.boxes_from_maps(torch.tensor(map)[None]).tolist() == [[0, 0, 2, 1]]

@@ -14,16 +14,16 @@ import pytest
 import torch
 from tiny import dataset, ready
 
-from fglib import runs
+from fglib import lab
 from fglib.config import AugmentConfig, DataConfig, MethodConfig
 from fglib.data.folder import read_folder
 from fglib.data.images import DataSet
-from fglib.data.interpolations import interpolations
+from fglib.data.made.maps import interpolations
 from fglib.errors import ConfigError, HiddenLabelsError, TrainingError
+from fglib.lab.run import start, training_view
 from fglib.measure import Trained, errors
 from fglib.methods import METHODS, Batch
 from fglib.models import Upsampler, build_trunk
-from fglib.session import start, training_view
 from fglib.stops import SIGNALS, interrupt
 from fglib.train import fit
 
@@ -368,8 +368,8 @@ def test_a_run_takes_its_errors_from_the_measure(tmp_path, monkeypatch):
 
     def trained(every):
         changes = {"measure": ["errors"], "train": {"epochs": 3, "errors_every": every}}
-        (plan,) = runs.plans("subtle_patches", "smoke", variants=["db_gce"], overrides=changes)
-        assert all(done for _, done in runs.train_plans([plan], device="cpu"))
+        (plan,) = lab.plans("subtle_patches", "smoke", variants=["db_gce"], overrides=changes)
+        assert all(done for _, done in lab.train_plans([plan], device="cpu"))
         return plan.load()
 
     with_errors, without = trained(3), trained(0)

@@ -4,8 +4,8 @@ import dataclasses
 
 from fglib.config import RunConfig, build
 from fglib.data.images import DataSet
-from fglib.data.synthetic import nested_patches
-from fglib.session import start, training_view
+from fglib.data.made.patches import nested_patches
+from fglib.lab.run import start, training_view
 
 CONFIG = build(
     RunConfig,

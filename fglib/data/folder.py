@@ -18,7 +18,7 @@ from fglib.data.images import ImageSet, split_by_class
 from fglib.data.pixels import BILINEAR, image_suffixes, unread_suffixes
 from fglib.data.store import Store
 from fglib.errors import ConfigError, DataError, printable, shortened
-from fglib.paths import user_path
+from fglib.storage import user_path
 
 LAYOUT = "train/<class>/.../<file> and test/<class>/.../<file>, or <class>/.../<file> and a test_fraction"
 HEIF = {".heic", ".heif", ".hif"}

@@ -7,10 +7,10 @@ from typing import get_args
 
 import numpy as np
 
-from fglib.data.catalogue import IN_THE_BOX, SOURCES, Source
 from fglib.data.images import DataSet
+from fglib.data.sets.catalogue import IN_THE_BOX, SOURCES, Source
 from fglib.errors import ConfigError, DataError, shortened, unknown
-from fglib.paths import user_path
+from fglib.storage import user_path
 
 MAX_SIZE = 10_000  # pixels, the side of an image that a network is given
 MAX_COUNT = 10_000_000  # of images, classes and whatever else an option counts

@@ -13,7 +13,7 @@ Sizes: B images in the batch, C classes, M attention maps, N channels.
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import check_centers, check_maps, check_reduction
+from fglib.checks import check_centers, check_maps, check_reduction
 from fglib.precision import at_least_float32, working_dtype
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import check_reduction, check_targets, shape
+from fglib.checks import check_reduction, check_targets, shape
 from fglib.precision import at_least_float32
 
 

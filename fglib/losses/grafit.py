@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import (
+from fglib.checks import (
     check_integers,
     check_reduction,
     check_rows,

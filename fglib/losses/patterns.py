@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import check_integers, check_reduction, check_rows, check_table, check_tensor, shape
+from fglib.checks import check_integers, check_reduction, check_rows, check_table, check_tensor, shape
 from fglib.losses.kernels import _WithinCrossEntropy
 from fglib.precision import at_least_float32, working_dtype
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import check_reduction, check_targets, is_whole, shape
+from fglib.checks import check_reduction, check_targets, is_whole, shape
 from fglib.precision import at_least_float32
 
 

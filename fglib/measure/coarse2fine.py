@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fglib.boxes import box_iou, boxes_from_maps, smoothed
 from fglib.data.images import ImageSet
-from fglib.data.interpolations import INTERPOLATIONS
+from fglib.data.made.maps import INTERPOLATIONS
 from fglib.errors import ConfigError
 from fglib.inference import apply
-from fglib.localization import box_iou, boxes_from_maps, localization_error, smoothed
 from fglib.losses import map_overlap
+from fglib.measure.localization import localization_error
 from fglib.measure.trained import Arrays, Metrics, Trained, evenly, percent, thumbnails
 from fglib.models import bilinear_upsample
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fglib import explain, theory
 from fglib.data.augment import to_unit_interval
 from fglib.inference import apply
+from fglib.measure import explain, theory
 from fglib.measure.trained import Arrays, Metrics, Trained, evenly
 
 

@@ -15,7 +15,7 @@ from fglib.inference import apply
 from fglib.measure.coarse2fine import THRESHOLDS
 from fglib.measure.trained import Arrays, Metrics, Trained, evenly, percent, thumbnails
 from fglib.models import bilinear_upsample
-from fglib.views import five_crops, mean_of_probabilities
+from fglib.models.views import five_crops, mean_of_probabilities
 
 BATCH = 128  # images at a time: five crops and maps of all classes take memory
 

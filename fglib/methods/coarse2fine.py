@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.data.interpolations import INTERPOLATIONS
+from fglib.boxes import tight_boxes
+from fglib.data.made.maps import INTERPOLATIONS
 from fglib.errors import ConfigError, unknown
-from fglib.localization import tight_boxes
 from fglib.losses import center_loss, overlap_penalty
 from fglib.methods.protocol import Batch, Method, Task, take_weights
 from fglib.models import (
@@ -29,8 +29,8 @@ from fglib.models import (
     orthogonal_rows_,
     update_centers_,
 )
+from fglib.models.views import mean_of_probabilities
 from fglib.precision import at_least_float32
-from fglib.views import mean_of_probabilities
 
 INFERENCE = ("coarse", "fine", "average")
 UPSAMPLERS = ("learned", "bilinear")

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from fglib.errors import ConfigError
 from fglib.losses import instance_loss, knn_loss
-from fglib.memory import MemoryBank
 from fglib.methods.protocol import Batch, Method, OverImages, Task
 from fglib.models import Trunk, ema_update_
 from fglib.models.heads import linear_projector, mlp
+from fglib.models.memory import MemoryBank
 from fglib.precision import at_least_float32
 
 

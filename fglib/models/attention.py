@@ -9,7 +9,7 @@ Sizes: B images, C classes, N channels of H x W features, M attention maps.
 import torch
 from torch import Tensor
 
-from fglib.losses.checks import check_centers, check_finite, check_maps, shape
+from fglib.checks import check_centers, check_finite, check_maps, shape
 from fglib.precision import at_least_float32, working_dtype
 
 

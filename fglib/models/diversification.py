@@ -16,7 +16,7 @@ Sizes: B images, C classes, maps of H x W, patches of G x G.
 import torch
 from torch import Tensor, nn
 
-from fglib.losses.checks import check_maps, check_tensor, is_whole, shape
+from fglib.checks import check_maps, check_tensor, is_whole, shape
 
 
 def diversify(maps: Tensor, peak_draw: Tensor, patch_draw: Tensor, patch_size: int, alpha: float = 0.1) -> Tensor:

@@ -1,9 +1,34 @@
 """Heads on top of a trunk: the projectors, predictors and classifiers of the papers."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.explain import class_activation_maps
+from fglib.checks import check_maps
+from fglib.precision import working_dtype
+
+
+def class_activation_maps(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear classifier applied at every location (CAM; Zhou et al., CVPR 2016).
+
+    features: (B, N, H', W') floats, what the network pools; weight: (C, N) and bias: (C,) of its classifier. Returns
+    (B, C, H', W'), in float32 at least: with global average pooling the mean of map c is the logit of class c.
+    ValueError for shapes that do not fit.
+    """
+    check_maps("features", features)
+    if weight.ndim != 2 or weight.shape[1] != features.shape[1] or not weight.is_floating_point():
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)} and type {weight.dtype}, must be (C, N) floats "
+            f"for features of shape {tuple(features.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"bias has shape {tuple(bias.shape)}, weight {tuple(weight.shape)}: one entry per row of weight"
+        )
+    dtype = working_dtype(features, weight)
+    bias = None if bias is None else bias.to(dtype)
+    with torch.autocast(features.device.type, enabled=False):  # or the maps would be rounded, and their peaks tie
+        return F.conv2d(features.to(dtype), weight.to(dtype)[:, :, None, None], bias)
 
 
 class ClassMapHead(nn.Module):

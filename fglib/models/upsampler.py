@@ -5,7 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.losses.checks import check_maps, is_whole
+from fglib.checks import check_maps, is_whole
 
 
 def bilinear_upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

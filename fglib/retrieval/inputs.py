@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.losses.checks import is_whole
+from fglib.checks import is_whole
 from fglib.precision import at_least_float32, working_dtype
 
 

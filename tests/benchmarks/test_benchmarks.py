@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 import torch
 
-from fglib.paths import ROOT
+from fglib.lab.places import root
 
-FOLDER = ROOT / "benchmarks"
+FOLDER = root() / "benchmarks"
 
 
 @pytest.fixture(autouse=True)

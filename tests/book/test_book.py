@@ -10,7 +10,7 @@ import pytest
 import yaml
 from page_scan import css_loads
 
-from fglib.chapter import KNOWN, assigned, check_parameters
+from fglib.pages.chapter import KNOWN, assigned, check_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
@@ -212,7 +212,7 @@ def test_drawing_says_what_it_shows_and_stands_alone(path):
 
 
 def test_the_example_catalogue_of_the_instructions_is_a_valid_experiment(tmp_path):
-    from fglib.experiments import load_experiment
+    from fglib.lab.grid import load_experiment
 
     written = (body for head, body in blocks((BOOK / "how-to-run.md").read_text()) if head == "yaml")
     (example,) = (body for body in written if body.startswith("title:"))

@@ -10,9 +10,9 @@ import yaml
 from page_scan import images_without_alt, pages, remote_resources
 from processes import run
 
-from fglib import runs
-from fglib.notebooks import book_command
-from fglib.paths import ROOT
+from fglib import lab
+from fglib.lab.places import root
+from fglib.pages.notebooks import book_command
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def html(tmp_path_factory):
     env = os.environ | {"FGLIB_CHECKPOINTS": str(folder / "checkpoints")}
     # no variable of this process may decide what the pages show
     env.pop("FGLIB_RESULTS", None)
-    if any(not plan.recorded for plan in runs.plans("digits", "cpu")):
+    if any(not plan.recorded for plan in lab.plans("digits", "cpu")):
         trained = run(sys.executable, "-m", "fglib", "train", "digits", "--preset", "cpu", env=env)
         assert trained.returncode == 0, trained.stderr[-4000:]
     done = run(*book_command(), "--path-output", str(folder), env=env)
@@ -31,7 +31,7 @@ def html(tmp_path_factory):
 
 
 def listed():
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((root() / "_toc.yml").read_text())
     return [toc["root"]] + [page["file"] for part in toc["parts"] for page in part["chapters"]]
 
 
@@ -53,7 +53,7 @@ def test_no_page_shows_a_traceback_or_a_machine_path(html):
     for name in listed():
         text = (html / f"{name}.html").read_text()
         assert "Traceback (most recent call last)" not in text, name
-        assert not re.search(rf"{re.escape(str(Path.home()))}/|{re.escape(str(ROOT))}/", text), name
+        assert not re.search(rf"{re.escape(str(Path.home()))}/|{re.escape(str(root()))}/", text), name
 
 
 def test_every_figure_of_a_chapter_has_a_caption(html):

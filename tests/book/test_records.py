@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from fglib import runs
-from fglib.experiments import load_experiment
-from fglib.paths import BOOK, experiment_path
+from fglib import lab
+from fglib.lab.grid import load_experiment
+from fglib.lab.places import book, experiment_path
 
-RESULTS = BOOK / "results"
+RESULTS = book() / "results"
 EXPERIMENTS = sorted({path.parent.parent.name for path in RESULTS.glob("*/*/run.json")})
 
 
@@ -21,6 +21,6 @@ def test_every_record_is_that_of_a_run_which_its_experiment_names(name):
     experiment = load_experiment(experiment_path(name))
     for path in sorted((RESULTS / name).glob("*/run.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        (plan,) = runs.plans(experiment, record["preset"], [record["seed"]], [record["variant"]])
+        (plan,) = lab.plans(experiment, record["preset"], [record["seed"]], [record["variant"]])
         assert plan.name == path.parent.name and plan.config.key() == record["key"]
         assert plan.load().metrics == record["metrics"]

@@ -16,11 +16,11 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from processes import run
 
-from fglib.chapter import check_parameters
 from fglib.errors import ConfigError
-from fglib.paths import BOOK
+from fglib.lab.places import book
+from fglib.pages.chapter import check_parameters
 
-CHAPTERS = sorted(p for p in BOOK.glob("*.ipynb") if re.match(r"\d\d_", p.name))
+CHAPTERS = sorted(p for p in book().glob("*.ipynb") if re.match(r"\d\d_", p.name))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def environment(records, tmp_path, monkeypatch):
     monkeypatch.setenv("FGLIB_CHECKPOINTS", str(records / "checkpoints"))
     monkeypatch.setenv("FGLIB_DATA", str(tmp_path / "none"))
     monkeypatch.setenv("MPLBACKEND", "agg")
-    monkeypatch.chdir(BOOK)
+    monkeypatch.chdir(book())
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_chapter_runs_in_the_smoke_preset(path, environment, shell):
 
 
 def test_papermill_runs_a_chapter(environment, tmp_path):
-    path = BOOK / "13_cost_of_instances.ipynb"
+    path = book() / "13_cost_of_instances.ipynb"
     done = run(sys.executable, "-m", "papermill", str(path), str(tmp_path / "out.ipynb"), "-p", "preset", "smoke")
     assert done.returncode == 0, done.stderr[-3000:]
 

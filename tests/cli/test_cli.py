@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fglib import __main__, cli
-from fglib.paths import BOOK
+from fglib.lab.places import book
 
 COMMANDS = ("doctor", "data", "train", "verify", "tune", "run", "claims", "book")
 
@@ -82,7 +82,7 @@ def test_an_unknown_command_or_option_is_a_usage_error(fglib):
 
 
 def test_the_book_has_what_the_commands_name():
-    assert (BOOK / "claims.yml").is_file() and (BOOK / "experiments").is_dir()
+    assert (book() / "claims.yml").is_file() and (book() / "experiments").is_dir()
 
 
 def interrupt(*arguments):
@@ -90,7 +90,7 @@ def interrupt(*arguments):
 
 
 def test_ctrl_c_ends_any_command_in_one_sentence(fglib, monkeypatch):
-    monkeypatch.setattr("fglib.doctor.examine", interrupt)
+    monkeypatch.setattr("fglib.lab.doctor.examine", interrupt)
     code, out, err = fglib("doctor")
     sentence = "fglib: stopped by Ctrl-C; everything recorded so far is kept; run the same command again\n"
     assert (code, out, err) == (1, "", sentence)

@@ -8,8 +8,8 @@ from pathlib import Path
 import nbformat.v4 as nb
 import pytest
 
-from fglib import notebooks
-from fglib.paths import BOOK
+from fglib.lab.places import book
+from fglib.pages import notebooks
 
 
 @pytest.fixture
@@ -148,10 +148,10 @@ def test_the_book_is_served_until_ctrl_c(fglib, monkeypatch):
     def interrupted(server):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(notebooks, "build_book", lambda: BOOK / "index.html")
+    monkeypatch.setattr(notebooks, "build_book", lambda: book() / "index.html")
     monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", interrupted)
     with socket.create_server(("localhost", 0)) as free:
         port = str(free.getsockname()[1])
     code, out, err = fglib("book", "--serve", "--port", port)
     assert (code, err) == (0, "")
-    assert out.splitlines() == [f"The book: {BOOK}/index.html", f"Serving on http://localhost:{port}, Ctrl-C ends it"]
+    assert out.splitlines() == [f"The book: {book()}/index.html", f"Serving on http://localhost:{port}, Ctrl-C ends it"]

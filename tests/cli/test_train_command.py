@@ -7,9 +7,10 @@ import signal
 
 import pytest
 
-from fglib import parallel, pending, runs
+from fglib import lab
 from fglib.errors import FglibError
-from fglib.lock import alone
+from fglib.lab import pending, workers
+from fglib.lab.lock import alone
 
 
 def test_train_records_then_has_nothing_to_do(fglib):
@@ -63,7 +64,7 @@ def test_a_run_that_fails_does_not_stop_the_others(fglib, monkeypatch):
             raise FglibError("no weights")
         return True
 
-    monkeypatch.setattr(parallel, "train_plan", train_plan)
+    monkeypatch.setattr(workers, "train_plan", train_plan)
     code, _, err = fglib("train", "--pending", "--preset", "smoke")
     assert code == 1 and err.splitlines()[-1].startswith("fglib: 1 of the runs failed")
     assert len(started) > 50
@@ -73,9 +74,9 @@ def test_a_run_that_fails_does_not_stop_the_others(fglib, monkeypatch):
 def queue(grid, monkeypatch):
     """A queue of the tiny grid, which is all there is; its plans."""
     (grid.parent / "queue.yml").write_text(f"- {{experiment: {grid}}}\n")
-    monkeypatch.setattr(pending, "QUEUE", grid.parent / "queue.yml")
+    monkeypatch.setattr(pending, "book", lambda: grid.parent)
     monkeypatch.setattr(pending, "experiment_files", list)
-    return runs.plans(str(grid), "paper")
+    return lab.plans(str(grid), "paper")
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -117,14 +118,14 @@ def test_a_run_that_another_shell_trains_is_left_to_it_and_the_exit_code_says_so
 
 
 def test_what_the_other_shell_has_recorded_meanwhile_is_not_busy(fglib, grid, monkeypatch):
-    base, *_ = runs.plans(str(grid), "paper")
-    train_plan = runs.train_plan
+    base, *_ = lab.plans(str(grid), "paper")
+    train_plan = lab.train_plan
 
     def late(plan, **how):
         train_plan(plan, **how)
-        raise runs.BusyError("another process trains it")
+        raise lab.BusyError("another process trains it")
 
-    monkeypatch.setattr(parallel, "train_plan", late)
+    monkeypatch.setattr(workers, "train_plan", late)
     command = ("train", str(grid), "--variants", "base", "--preset", "paper", "--device", "cpu")
     code, out, _ = fglib(*command)
     assert code == 0 and out.startswith("recorded")
@@ -146,7 +147,7 @@ def test_a_refresh_in_pieces_comes_to_an_end(fglib, grid):
 
 
 def test_ctrl_c_ends_in_one_sentence_and_the_same_command_goes_on(fglib, grid, monkeypatch):
-    (base,) = runs.plans(str(grid), "paper", variants=["base"])
+    (base,) = lab.plans(str(grid), "paper", variants=["base"])
     command = ("train", str(grid), "--variants", "base", "--preset", "paper", "--device", "cpu")
     from fglib import train
 

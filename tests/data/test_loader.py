@@ -73,7 +73,7 @@ def test_a_worker_says_what_is_wrong_with_an_image_in_one_sentence(tmp_path, wri
 @pytest.mark.parametrize("resident", [True, False])
 def test_training_runs_on_both(tmp_path, write_image, resident):
     from fglib.data.images import DataSet
-    from fglib.session import start, training_view
+    from fglib.lab.run import start, training_view
     from fglib.train import fit
 
     for i in range(8):

@@ -14,7 +14,7 @@ from fglib.data.folder import read_folder
 from fglib.data.images import DataSet
 from fglib.data.loader import epoch_batches, load_views
 from fglib.data.stream import RandomViews
-from fglib.session import start, training_view
+from fglib.lab.run import start, training_view
 from fglib.train import fit
 
 SINGLE = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fglib.data.images import DataSet, split_by_class
-from fglib.data.synthetic import nested_patches
+from fglib.data.made.patches import nested_patches
 from fglib.errors import DataError, HiddenLabelsError
 
 

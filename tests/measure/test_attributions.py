@@ -9,12 +9,12 @@ from tiny import CONFIG
 
 from fglib.config import MethodConfig
 from fglib.data.images import DataSet
-from fglib.data.synthetic import nested_patches
-from fglib.explain import attention_share
+from fglib.data.made.patches import nested_patches
+from fglib.lab.run import start
 from fglib.measure import Trained
 from fglib.measure import subtle as module
+from fglib.measure.explain import attention_share
 from fglib.measure.patterns import attention, attribution
-from fglib.session import start
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from tiny import CONFIG
 
 from fglib.config import MethodConfig
 from fglib.data.images import DataSet
-from fglib.data.synthetic import nested_patches
+from fglib.data.made.patches import nested_patches
 from fglib.measure import Trained, measure
 
 INNER, OUTER = [12.0, 12.0, 20.0, 20.0], [6.0, 6.0, 26.0, 26.0]

@@ -7,16 +7,16 @@ import pytest
 import torch
 from tiny import CONFIG
 
+from fglib.boxes import box_from_map, smoothed
 from fglib.config import AugmentConfig, MethodConfig
 from fglib.data.images import DataSet
-from fglib.data.interpolations import INTERPOLATIONS, interpolations
-from fglib.data.parts import parts
+from fglib.data.made.maps import INTERPOLATIONS, interpolations
+from fglib.data.made.parts import parts
 from fglib.errors import ConfigError
-from fglib.localization import box_from_map, smoothed
+from fglib.lab.run import start, training_view
 from fglib.measure import Trained, measure
 from fglib.measure.coarse2fine import THRESHOLDS
 from fglib.models import bilinear_upsample
-from fglib.session import start, training_view
 from fglib.train import fit
 
 

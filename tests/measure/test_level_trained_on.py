@@ -9,9 +9,9 @@ from tiny import CONFIG
 
 from fglib.config import AugmentConfig, MethodConfig
 from fglib.data.images import DataSet
-from fglib.data.parts import parts
+from fglib.data.made.parts import parts
+from fglib.lab.run import start
 from fglib.measure import Trained, measure
-from fglib.session import start
 
 MEASURED = {
     "coarse2fine": ("accuracy", "recognition", "localization", "attention_parts", "errors", "confusions", "crops"),

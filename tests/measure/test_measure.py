@@ -8,14 +8,14 @@ import pytest
 import torch
 from tiny import CONFIG, dataset, ready
 
-from fglib import session
 from fglib.config import MethodConfig
 from fglib.data.images import DataSet
-from fglib.data.synthetic import patches
+from fglib.data.made.patches import patches
 from fglib.errors import ConfigError
 from fglib.inference import embed
+from fglib.lab import run
+from fglib.lab.plan import plans
 from fglib.measure import MEASURES, NEEDS, Trained, check_measures, measure
-from fglib.runs import plans
 from fglib.train import fit
 
 
@@ -94,7 +94,7 @@ def test_embedding_has_a_point_per_image_with_its_labels(trained):
 
 def test_attention_and_attribution_measure_every_mask():
     data = DataSet("patches", *patches(16, images=24, big=3, small=4, big_size=6, small_size=4))
-    from fglib.session import start, training_view
+    from fglib.lab.run import start, training_view
 
     config = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, epochs=1))
     for name, heads in (("base", 1), ("base_indi", 2), ("fine", 1)):
@@ -154,10 +154,10 @@ def test_errors_while_training_need_a_classifier():
 
 
 def test_a_run_whose_measures_cannot_be_is_refused_before_its_data_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "load_data", lambda *args: pytest.fail("read"))
+    monkeypatch.setattr(run, "load_data", lambda *args: pytest.fail("read"))
     (plan,) = plans("grafit_omniglot", "smoke", variants=["clusterfit_plus"], overrides={"train": {"errors_every": 1}})
     with pytest.raises(ConfigError, match=r"train\.errors_every"):
-        session.train_one(plan, device="cpu", data_dir=str(tmp_path))
+        run.train_one(plan, device="cpu", data_dir=str(tmp_path))
 
 
 def test_what_measures_need_is_what_they_use():

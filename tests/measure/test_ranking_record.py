@@ -10,7 +10,7 @@ from tiny import CONFIG
 
 from fglib.config import MethodConfig
 from fglib.data.images import DataSet
-from fglib.data.synthetic import nested_patches
+from fglib.data.made.patches import nested_patches
 from fglib.measure import Trained, measure
 from fglib.measure.grafit import RANKINGS
 

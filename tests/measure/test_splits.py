@@ -7,15 +7,14 @@ import pytest
 import torch
 from tiny import CONFIG, dataset, ready
 
-from fglib import theory
 from fglib.config import MethodConfig
 from fglib.data.images import DataSet
 from fglib.inference import embed
-from fglib.measure import Trained, measure
+from fglib.lab.run import start
+from fglib.measure import Trained, measure, theory
 from fglib.measure.coarse2fine import _attended
 from fglib.measure.subtle import _corners, object_regions
 from fglib.measure.trained import percent, thumbnails
-from fglib.session import start
 
 
 def pixels(images):

@@ -11,14 +11,14 @@ from tiny import CONFIG, dataset
 
 from fglib.config import AugmentConfig, MethodConfig
 from fglib.data.images import DataSet
-from fglib.data.parts import parts
+from fglib.data.made.parts import parts
 from fglib.errors import ConfigError
+from fglib.lab.run import start, training_view
 from fglib.measure import MEASURES, Trained, errors, measure
 from fglib.measure.coarse2fine import THRESHOLDS
 from fglib.measure.subtle import object_regions
 from fglib.measure.trained import evenly
 from fglib.models import bilinear_upsample
-from fglib.session import start, training_view
 from fglib.train import fit
 
 

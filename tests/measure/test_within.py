@@ -7,10 +7,10 @@ import pytest
 import torch
 from tiny import CONFIG, dataset
 
+from fglib.lab.run import start
 from fglib.measure import measure
 from fglib.measure.trained import Trained
 from fglib.measure.within import _within
-from fglib.session import start
 
 
 def cosine(a, b):

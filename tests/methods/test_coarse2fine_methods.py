@@ -9,14 +9,14 @@ from tiny import CONFIG, dataset
 
 from fglib.config import MethodConfig
 from fglib.data.images import DataSet
-from fglib.data.interpolations import INTERPOLATIONS, interpolations
-from fglib.data.synthetic import nested_patches
+from fglib.data.made.maps import INTERPOLATIONS, interpolations
+from fglib.data.made.patches import nested_patches
 from fglib.errors import ConfigError
 from fglib.inference import embed
+from fglib.lab.run import start, training_view
 from fglib.methods import Batch
 from fglib.methods import coarse2fine as module
 from fglib.models import Upsampler, bilinear_upsample, build_trunk
-from fglib.session import start, training_view
 from fglib.train import fit
 
 PARTS = {

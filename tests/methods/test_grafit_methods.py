@@ -14,10 +14,10 @@ from fglib.config import MethodConfig
 from fglib.data.hierarchy import ROOT
 from fglib.errors import ConfigError
 from fglib.inference import apply, embed
+from fglib.lab.run import start, training_view
 from fglib.methods import Batch, Task
 from fglib.methods import grafit as module
 from fglib.models import build_trunk, ema_update_
-from fglib.session import start, training_view
 from fglib.train import fit
 
 PARTS = {

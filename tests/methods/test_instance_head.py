@@ -8,8 +8,8 @@ from tiny import CONFIG, dataset
 
 from fglib.config import MethodConfig
 from fglib.errors import ConfigError
+from fglib.lab.run import start, training_view
 from fglib.methods import Batch
-from fglib.session import start, training_view
 from fglib.train import fit
 
 

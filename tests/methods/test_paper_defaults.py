@@ -9,9 +9,9 @@ from tiny import CONFIG, dataset
 
 from fglib.config import MethodConfig
 from fglib.errors import ConfigError
+from fglib.lab.run import start
 from fglib.methods import METHODS, Batch
 from fglib.methods import subtle as module
-from fglib.session import start
 
 DEFAULTS = {
     "base_indi": {"lambda_i": 1.0, "instance_rate": 1.0, "instance_decay": None, "instance_start": "random"},

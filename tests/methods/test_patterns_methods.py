@@ -86,7 +86,7 @@ def test_weight_decay_moves_the_rows_of_images_outside_the_batch():
 
 
 def test_a_level_with_one_class_is_an_error_that_names_it():
-    from fglib.data.synthetic import nested_patches
+    from fglib.data.made.patches import nested_patches
 
     train, _ = nested_patches(16, classes=1, children=4, images=8)
     with pytest.raises(ConfigError, match="level 'big' has a single class"):

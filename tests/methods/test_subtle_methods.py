@@ -11,10 +11,10 @@ from tiny import CONFIG, dataset
 from fglib.config import AugmentConfig, MethodConfig
 from fglib.errors import ConfigError
 from fglib.inference import embed
+from fglib.lab.run import start, training_view
 from fglib.methods import Batch
 from fglib.methods import subtle as module
 from fglib.models import DiversificationBlock, bilinear_upsample
-from fglib.session import start, training_view
 from fglib.train import fit
 
 SMALL = dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, coarse="small"))  # six classes

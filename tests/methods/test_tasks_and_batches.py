@@ -8,11 +8,11 @@ from tiny import CONFIG, dataset, ready
 
 from fglib.config import MethodConfig
 from fglib.data.hierarchy import ROOT
-from fglib.data.synthetic import nested_patches
+from fglib.data.made.patches import nested_patches
 from fglib.errors import ConfigError, HiddenLabelsError
+from fglib.lab.run import start, training_view
 from fglib.methods import Batch, Task, build_method
 from fglib.methods.protocol import take_weights
-from fglib.session import start, training_view
 
 
 def test_a_task_counts_images_and_classes_of_both_levels():

@@ -9,14 +9,14 @@ import yaml
 from tiny import CONFIG, dataset
 from torch import nn
 
-from fglib import runs
+from fglib import lab
 from fglib.checkpoint import load_checkpoint
 from fglib.config import MethodConfig, ModelConfig
 from fglib.data.hierarchy import ROOT
 from fglib.errors import ConfigError
 from fglib.inference import apply
+from fglib.lab.run import load_data, restore, start, train_one, training_view
 from fglib.models import build_trunk
-from fglib.session import load_data, restore, start, train_one, training_view
 from fglib.train import fit
 
 
@@ -171,7 +171,7 @@ def grid(tmp_path, monkeypatch):
 
 
 def plan(experiment, variant, preset="smoke", seed=0):
-    return runs.plans(experiment, preset, [seed], [variant])[0]
+    return lab.plans(experiment, preset, [seed], [variant])[0]
 
 
 def test_a_plan_carries_the_key_of_the_run_it_starts_from(grid):
@@ -179,7 +179,7 @@ def test_a_plan_carries_the_key_of_the_run_it_starts_from(grid):
     for preset, seed in (("smoke", 0), ("smoke", 1), ("cpu", 0)):
         first, probe = plan(experiment, "snca", preset, seed), plan(experiment, "probe", preset, seed)
         assert probe.config.start.preset == preset and probe.config.start.key == first.config.key()
-        assert runs.start_of(probe.config) == first
+        assert lab.start_of(probe.config) == first
     assert plan(experiment, "snca").config.start is None
 
 
@@ -225,7 +225,7 @@ def test_out_of_time_in_the_first_run_leaves_it_to_be_gone_on_with(grid):
     assert train_one(probe, device="cpu", deadline=0.0) is None
     assert first.checkpoint.is_file() and not probe.checkpoint.is_file()
     metrics, *_ = train_one(probe, device="cpu")
-    whole = runs.ensure(experiment, "cpu", device="cpu", variants=["probe"], refresh=True)
+    whole = lab.ensure(experiment, "cpu", device="cpu", variants=["probe"], refresh=True)
     assert whole.runs[0].metrics == metrics
 
 

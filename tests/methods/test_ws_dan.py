@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from tiny import CONFIG, dataset
 
 from fglib.config import MethodConfig
+from fglib.lab.run import start, training_view
 from fglib.methods import Batch
 from fglib.methods import coarse2fine as module
-from fglib.session import start, training_view
 
 # of each map two places are above half of its maximum, and one on it or below; all three above 0.3 of it
 MAPS = torch.tensor(

@@ -5,14 +5,7 @@ import math
 import pytest
 import torch
 
-from fglib.retrieval import (
-    conditional_ranking,
-    cosine_ranking,
-    evaluate_ranking,
-    knn_logits,
-    nearest,
-    oracle_ranking,
-)
+from fglib.retrieval import conditional_ranking, cosine_ranking, evaluate_ranking, knn_logits, nearest, oracle_ranking
 from fglib.retrieval.rankings import log_odds
 
 Q, N, D, C = 13, 90, 8, 5

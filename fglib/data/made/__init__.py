@@ -1,0 +1,1 @@
+"""Data sets that the library draws itself."""

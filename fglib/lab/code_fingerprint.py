@@ -1,0 +1,167 @@
+"""Fingerprints of code: they show whether what made a record has changed since.
+
+A fingerprint covers the definitions that decide the numbers of a training: the method, its losses, the network, the
+augmentation and the training step. It is taken from the syntax trees of the source files, without importing them, and
+leaves out what cannot change a number: comments, docstrings, annotations, imports, assertions, guards that only raise,
+and calls of functions named `check...` whose result is not used. Moving a definition to another file changes nothing.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from fglib.errors import unknown
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# Modules that decide no number: what they hold may change freely.
+SILENT = ("errors", "documents", "config", "storage", "checkpoint", "machine", "weights")
+# What every training runs through; the class of its method joins them.
+LOOP = (
+    ("fglib.train", "sgd"),
+    ("fglib.train", "training_step"),
+    ("fglib.schedule", "learning_rate"),
+    ("fglib.data.loader", "epoch_batches"),
+    ("fglib.data.augment", "Augment"),
+    ("fglib.models.trunk", "Trunk"),
+    ("fglib.models.backbones", "_subsample_first"),
+    ("fglib.methods.protocol", "Task"),
+)
+# What builds a backbone of this name; torchvision's networks share one place, and its version is in every record.
+BODIES = {
+    "small_resnet": ("fglib.models.backbones", "small_resnet"),
+    "whitened": ("fglib.models.whitened", "WhitenedTrunk"),
+}
+TORCHVISION = ("fglib.models.backbones", "_torchvision_body")
+UNREAD = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")  # fields of the syntax tree
+
+Place = tuple[str, str]  # a module and a name in it
+
+
+@cache
+def code_fingerprint(*trained: tuple[str, str]) -> str:
+    """Sixteen hex digits for the code behind pairs of method and backbone: those of a run and of its starts.
+
+    Raises ConfigError for a method that `fglib.methods.METHODS` does not list.
+    """
+    table = _module("fglib.methods").defined["METHODS"].value
+    classes = {key.value: value.id for key, value in zip(table.keys, table.values)}
+    roots = list(LOOP)
+    for method, backbone in trained:
+        if method not in classes:
+            raise unknown("method", method, classes)
+        roots += [("fglib.methods", classes[method]), BODIES.get(backbone, TORCHVISION)]
+    return _digest(roots)
+
+
+@cache
+def function_fingerprint(module: str, name: str) -> str:
+    """Sixteen hex digits for one function of the package and everything in the package that it uses."""
+    return _digest([(module, name)])
+
+
+def _digest(roots: list[Place]) -> str:
+    texts: dict[Place, str] = {}
+    waiting = [_home(*root) for root in roots]
+    while waiting:
+        place = waiting.pop()
+        if place is not None and place not in texts:
+            module = _module(place[0])
+            node = module.defined[place[1]]
+            texts[place] = _text(node)
+            waiting += [_home(*used) for used in _used(node, module)]
+    return hashlib.sha256("\n".join(sorted(texts.values())).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module of the package as its source has it."""
+
+    name: str
+    defined: dict[str, ast.stmt]
+    imported: dict[str, Place]  # what a name stands for that comes from elsewhere in the package
+
+
+@cache
+def _module(name: str) -> _Module:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes())
+    defined = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            defined |= {n.id: node for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("fglib")]
+    return _Module(name, defined, {a.asname or a.name: (n.module, a.name) for n in imports for a in n.names})
+
+
+def _is_module(name: str) -> bool:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def _home(module: str, name: str) -> Place | None:
+    """Where a name is defined that a module has; None for modules themselves and for silent ones' names."""
+    if module.split(".")[-1] in SILENT or _is_module(f"{module}.{name}"):
+        return None
+    here = _module(module)
+    if name in here.defined:
+        return module, name
+    return _home(*here.imported[name]) if name in here.imported else None
+
+
+def _used(node: ast.AST, module: _Module) -> Iterator[Place]:
+    """What a definition uses of the package, by name (`Augment`) or through a module (`readers.digits`)."""
+    kept = list(_walk(node))
+    local = {n.id for n in kept if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    local |= {n.arg for n in kept if isinstance(n, ast.arg)}
+    for used in kept:
+        if isinstance(used, ast.Attribute) and isinstance(used.value, ast.Name) and used.value.id in module.imported:
+            through = ".".join(module.imported[used.value.id])
+            if _is_module(through):
+                yield through, used.attr
+        elif isinstance(used, ast.Name) and used.id not in local:
+            yield module.name, used.id
+
+
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for _, value in _fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _walk(child)
+
+
+def _text(value: object) -> str:
+    """A syntax tree as text, alike in all versions of Python; `ast.dump` is not."""
+    if isinstance(value, ast.AST):
+        return f"{type(value).__name__}({','.join(f'{name}={_text(part)}' for name, part in _fields(value))})"
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    return repr(value)
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
+    """The fields of a node that can change a number."""
+    if isinstance(node, ast.Raise):
+        return
+    for name, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            value = [child for child in value if not _idle(child)]
+        if name not in UNREAD and value not in (None, []):
+            yield name, value
+
+
+def _idle(node: object) -> bool:
+    """Whether a statement cannot change a number."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        called = node.value.func
+        return getattr(called, "attr", getattr(called, "id", "")).lstrip("_").startswith("check")
+    if isinstance(node, ast.If):
+        return not node.orelse and all(isinstance(child, ast.Raise) for child in node.body)
+    text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return text or isinstance(node, ast.Import | ast.ImportFrom | ast.Assert)

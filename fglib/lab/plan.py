@@ -1,0 +1,113 @@
+"""Plans: the runs that an experiment names, where each one's record and weights lie, and what it starts from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fglib.config import RunConfig
+from fglib.errors import ConfigError
+from fglib.lab.code_fingerprint import code_fingerprint
+from fglib.lab.grid import Experiment, check_distinct, load_experiment
+from fglib.lab.places import checkpoints_dir, experiment_path, results_dir
+from fglib.lab.records import Run, read_record
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run that an experiment names, recorded or not."""
+
+    experiment: Experiment
+    variant: str
+    preset: str
+    seed: int
+    config: RunConfig
+    start: "Plan | None" = None  # the run that it starts from
+    tweak: bool = False  # what a reader changed or repeats: it lies apart from the book's records
+
+    @property
+    def name(self) -> str:
+        """Folder name of the run."""
+        return f"{self.variant}.{self.preset}.s{self.seed}.{self.config.key()}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the record is or would be."""
+        return results_dir(self.experiment.file, self.tweak) / self.experiment.name / self.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the weights are or would be."""
+        place = checkpoints_dir(self.experiment.file, self.tweak)
+        return place / self.experiment.name / f"{self.name}.safetensors"
+
+    @property
+    def code(self) -> str:
+        """Fingerprint of the code that trains this run and those that it starts from."""
+        configs = [plan.config for plan in (self, *self.starts)]
+        return code_fingerprint(*((config.method.name, config.model.backbone) for config in configs))
+
+    @property
+    def trained(self) -> bool:
+        """Whether the checkpoint is there and is that of the last epoch."""
+        from fglib.checkpoint import finished_epochs
+
+        return finished_epochs(self.checkpoint) == self.config.train.epochs
+
+    @property
+    def starts(self) -> list["Plan"]:
+        """The run that this one starts from, the one that that starts from, and so on."""
+        return [] if self.start is None else [self.start, *self.start.starts]
+
+    @property
+    def writes(self) -> list[Path]:
+        """Checkpoints that training this run writes: its own, and of the runs it starts from those not yet trained."""
+        return [self.checkpoint, *(first.checkpoint for first in self.starts if not first.trained)]
+
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a record of this training with all the measures the experiment asks for."""
+        if not (self.folder / "run.json").is_file():
+            return False
+        return set(self.config.measure) <= set(self.load().measured)
+
+    def load(self) -> Run:
+        """The record; RecordError when it is not readable."""
+        return read_record(self)
+
+
+def plans(
+    experiment: str | Experiment,
+    preset: str,
+    seeds: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    overrides: dict | None = None,
+    tweak: bool = False,
+) -> list[Plan]:
+    """The runs that an experiment names in a preset; seed by seed, so that a first answer comes early.
+
+    tweak: keep what is recorded of them apart from the book's records, as is done with `overrides` in any case.
+    """
+    if isinstance(experiment, str):
+        experiment = load_experiment(experiment_path(experiment))
+    seeds = experiment.preset(preset).seeds if seeds is None else seeds
+    check_distinct(seeds, "seed")
+    tweaked = tweak or bool(overrides)
+    return [
+        Plan(experiment, v, preset, s, *_with_start(experiment.resolve(v, preset, s, overrides), preset), tweaked)
+        for s in seeds
+        for v in experiment.chosen(variants)
+    ]
+
+
+def _with_start(config: RunConfig, preset: str) -> tuple[RunConfig, Plan | None]:
+    """A configuration with the key of the run that it starts from, and that run: other weights are another run here."""
+    if config.start is None:
+        return config, None
+    start = config.start
+    try:
+        first = plans(start.experiment, preset, [config.seed], [start.variant])[0]
+    except RecursionError:
+        raise ConfigError(
+            f"`start` leads from {start.experiment} ({start.variant}) back to itself; name another run"
+        ) from None
+    return replace(config, start=replace(start, preset=preset, key=first.config.key())), first

@@ -1,0 +1,109 @@
+"""Results: the recorded runs of an experiment, loaded where they are recorded and trained where they are missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fglib.errors import ConfigError
+from fglib.lab.grid import Experiment, load_experiment
+from fglib.lab.places import experiment_path
+from fglib.lab.plan import Plan, plans
+from fglib.lab.records import Run
+from fglib.lab.workers import train_plans
+
+
+@dataclass(frozen=True)
+class Results:
+    """The recorded runs of an experiment in one preset; empty when there are none."""
+
+    experiment: Experiment
+    preset: str | None
+    runs: tuple[Run, ...]
+    missing: tuple[Plan, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.runs)
+
+    @property
+    def variants(self) -> list[str]:
+        """Variants that have a record, in the experiment's order."""
+        have = {run.plan.variant for run in self.runs}
+        return [v for v in self.experiment.variants if v in have]
+
+    def of(self, variant: str) -> list[Run]:
+        """Runs of a variant, by seed."""
+        return [run for run in self.runs if run.plan.variant == variant]
+
+    def values(self, variant: str, metric: str) -> np.ndarray:
+        """A metric of a variant over its seeds (seeds,); empty where the method does not have it."""
+        found = [r.metrics.get(metric) for r in self.of(variant)]
+        return np.array([v for v in found if v is not None])
+
+    def differences(self, one: str, other: str, metric: str, other_metric: str | None = None) -> np.ndarray:
+        """Differences (seeds,) of a metric between two variants, or two metrics, paired by the seeds that have both."""
+        first = {run.plan.seed: run.metrics.get(metric) for run in self.of(one)}
+        second = {run.plan.seed: run.metrics.get(other_metric or metric) for run in self.of(other)}
+        shared = [s for s in sorted(first.keys() & second.keys()) if None not in (first[s], second[s])]
+        return np.array([first[seed] - second[seed] for seed in shared])
+
+    @property
+    def command(self) -> str:
+        """The command that trains what is missing (the paper's preset where nothing is recorded)."""
+        preset = self.preset or ("paper" if "paper" in self.experiment.presets else "cpu")
+        return f"fglib train {self.experiment.name} --preset {preset}"
+
+
+def recorded(experiment: str | Experiment, variants: Sequence[str] | None = None) -> Results:
+    """Records of the best preset there is: paper before cpu, complete (a run of every variant) before partial.
+
+    Smoke records never count: they only prove that the code runs.
+    """
+    if isinstance(experiment, str):
+        experiment = load_experiment(experiment_path(experiment))
+    found = [
+        _collect(experiment, preset, plans(experiment, preset, variants=variants))
+        for preset in ("paper", "cpu")
+        if preset in experiment.presets
+    ]
+    wanted = len(variants or experiment.variants)
+    complete = [r for r in found if len(r.variants) == wanted]
+    partial = [r for r in found if r]
+    return (complete or partial or [Results(experiment, None, (), found[0].missing if found else ())])[0]
+
+
+def ensure(
+    experiment: str,
+    preset: str = "recorded",
+    *,
+    seeds: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    device: str = "auto",
+    data_dir: str | None = None,
+    refresh: bool = False,
+    overrides: dict | None = None,
+) -> Results:
+    """Results of an experiment: loaded where recorded, trained where missing.
+
+    Preset "recorded" only loads, and takes the best preset there is; any other trains what it lacks. `refresh`
+    trains again. `overrides` changes configuration keys, as in {"train": {"epochs": 5}}. What either gives of an
+    experiment of the book is kept in _build/tweaks: the book's own records stay as they are. Raises RecordError for
+    a record whose images or labels have changed since.
+    """
+    if preset == "recorded":
+        if refresh or overrides:
+            raise ConfigError("preset 'recorded' trains nothing: choose smoke, cpu or paper to refresh or override")
+        return recorded(experiment, variants)
+    from fglib.lab.standing import refuse_other_data
+
+    wanted = plans(experiment, preset, seeds, variants, overrides, tweak=refresh)
+    if not refresh:
+        refuse_other_data([plan.load() for plan in wanted if plan.recorded], data_dir)
+    for _ in train_plans(wanted, device=device, data_dir=data_dir, refresh=refresh):
+        pass
+    return _collect(wanted[0].experiment, preset, wanted)
+
+
+def _collect(experiment: Experiment, preset: str, wanted: Sequence[Plan]) -> Results:
+    have = tuple(p.load() for p in wanted if p.recorded)
+    return Results(experiment, preset, have, tuple(p for p in wanted if not p.recorded))

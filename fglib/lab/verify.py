@@ -1,0 +1,76 @@
+"""Does today's code still give a record's numbers? Trains the first epoch of the run again and compares its losses."""
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fglib.errors import DataError, RecordError
+from fglib.lab.plan import Plan
+from fglib.lab.provenance import revision
+from fglib.lab.records import CURRENT, Run, write_json
+
+TOLERANCE = 1e-3  # relative; another processor adds in another order, and training amplifies the last digits
+APART = ("epoch", "lr", "train_error", "test_error")  # of a line of the history: no losses, or measured beside them
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came out for a record. `agrees` is None where it could not be compared, for the reason that is given."""
+
+    plan: Plan
+    agrees: bool | None
+    reason: str
+
+
+def verify(
+    plan: Plan,
+    *,
+    device: str = "auto",
+    data_dir: str | None = None,
+    tolerance: float = TOLERANCE,
+    again: bool = False,
+    label: str = "",
+) -> Check:
+    """Compare a record with the first epoch of its training as it is now; where they agree, the record gets today's
+    fingerprints and the date of the check. Numbers, history and provenance of the record stay as they are.
+
+    A record whose fingerprints are today's is not trained, unless `again`. Losses agree that differ by less than
+    `tolerance`, relative to the larger one.
+    """
+    from fglib.lab.run import data_state, first_epoch
+
+    run = plan.load()
+    try:
+        state = data_state(plan.config.data, data_dir)
+        recorded = run.fingerprints.get("data")
+        if recorded is not None and "-" in recorded and recorded != state:  # a dash: images that are stored in files
+            return Check(plan, False, "its images or labels have changed since it was recorded; train it again")
+        if not again and recorded == state and run.standing == CURRENT:
+            return Check(plan, True, "its fingerprints are today's")
+        now = first_epoch(plan, device=device, data_dir=data_dir, label=label)
+    except (DataError, RecordError) as e:
+        return Check(plan, None, str(e))
+    if not run.history:
+        return Check(plan, None, "it has no history to compare with")
+    reason, agrees = compare(run.history[0], now, tolerance)
+    if agrees:
+        _confirm(run, {"data": state, "code": plan.code}, reason, tolerance)
+    return Check(plan, agrees, reason)
+
+
+def compare(recorded: dict, now: dict, tolerance: float) -> tuple[str, bool]:
+    """What the losses of two lines of a history say to each other, and whether they agree."""
+    names = [name for name in recorded if name not in APART]
+    if names != [name for name in now if name not in APART]:
+        return f"its losses were {', '.join(names)} and are now {', '.join(n for n in now if n not in APART)}", False
+    far = max(abs(recorded[n] - now[n]) / (max(abs(recorded[n]), abs(now[n])) or 1.0) for n in names)
+    worst = f"largest difference of a loss after one epoch {far:.1e}, tolerance {tolerance:.0e}"
+    return worst, math.isfinite(far) and far <= tolerance
+
+
+def _confirm(run: Run, fingerprints: dict[str, str], reason: str, tolerance: float) -> None:
+    path = run.plan.folder / "run.json"
+    check = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "revision": revision(), "result": reason}
+    record = json.loads(path.read_bytes()) | {"fingerprints": fingerprints, "verified": check}
+    write_json(path, record)

@@ -1,0 +1,1 @@
+"""Pages: chapters, what they print and draw, and the ledger of claims."""

@@ -1,0 +1,146 @@
+"""What chapters print: tables, sources, verdicts and provenance, all read from records.
+
+Every function returns an object that a notebook displays; none prints a number that is not in a record.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from fglib.errors import unknown
+from fglib.lab.grid import Experiment, load_experiment
+from fglib.lab.places import experiment_path
+from fglib.lab.records import not_current
+from fglib.lab.results import Results
+from fglib.methods import METHODS
+from fglib.pages.benchmarks import benchmark  # noqa: F401  chapters call it as report.benchmark
+from fglib.pages.html import render
+from fglib.pages.plots import LABELS, interval
+
+pd.set_option("display.max_colwidth", None)  # a setting is read in full, not cut at 50 characters
+
+
+def metric_table(results: Results, metrics: Sequence[str], paper: dict[str, Sequence] | None = None) -> pd.DataFrame:
+    """Variants by metrics, mean ± standard deviation over n seeds; `paper` adds the printed figures beside them.
+
+    `paper` maps a variant to its values in the order of `metrics`, as `paper_values` in claims.yml does.
+    """
+    rows = {}
+    for variant in results.variants:
+        row = {"n": len(results.of(variant))}
+        for i, metric in enumerate(metrics):
+            row[label(metric)] = mean_and_spread(results.values(variant, metric))
+            if paper:
+                value = paper.get(variant, [None] * len(metrics))[i]
+                row[f"{label(metric)}, paper"] = "–" if value is None else f"{value:.2f}"
+        rows[label(variant)] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def mean_and_spread(values: np.ndarray, digits: int = 1) -> str:
+    """Mean ± sample standard deviation as text; a single value has no spread, none at all a dash."""
+    if len(values) == 0:
+        return "–"
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    # no-break spaces: a narrow column must not part a mean from its spread
+    return f"{values.mean():.{digits}f}\u00a0±\u00a0{values.std(ddof=1):.{digits}f}"
+
+
+def points(values: np.ndarray, digits: int = 1) -> str:
+    """Mean and 95 % interval of differences as text; a single one has no interval, none at all a dash."""
+    if len(values) == 0:
+        return "–"
+    mean, half = interval(values)
+    low, high = (f"{end:+.{digits}f}" for end in (mean - half, mean + half))
+    return f"{mean:+.{digits}f}" + (f" [{low},\u00a0{high}]" if len(values) > 1 else "")
+
+
+def label(name: str) -> str:
+    """Display name of a method or metric."""
+    return LABELS.get(name, name)
+
+
+def provenance(results: Results) -> Markdown:
+    """Which preset is shown, how many runs, on what, when and at which revision; or the command that would run it."""
+    if not results:
+        return not_run(results)
+    runs = [r.provenance for r in results.runs]
+    seen = {key: sorted({str(p[key]) for p in runs}) for key in ("device", "processor", "date", "revision")}
+    seconds = np.array([p["seconds"] for p in runs])
+    device = ", ".join(d if d != "cpu" else " / ".join(seen["processor"]) for d in seen["device"])
+    text = (
+        f"**Provenance.** Experiment `{results.experiment.name}`, preset `{results.preset}`, {len(runs)} runs, seeds "
+        f"{', '.join(str(s) for s in sorted({r.plan.seed for r in results.runs}))}; trained on {device} in "
+        f"{seconds.mean():.0f} s each on average ({seconds.sum() / 60:.0f} min in all), {', '.join(seen['date'])}, "
+        f"revision {', '.join(seen['revision'])}, torch {runs[0]['versions']['torch']}."
+    )
+    if old := not_current(results.runs):
+        text += f" **{old}**; `fglib verify {results.experiment.name}` compares them with today's code."
+    if results.missing:
+        text += f" {len(results.missing)} runs are missing: `{results.command}`."
+    return Markdown(text)
+
+
+def not_run(results: Results) -> Markdown:
+    """The notice that stands where a result would: what is missing, the commands and the hardware."""
+    if results:
+        return Markdown(f"> **Not complete.** Runs that belong here have no records yet: `{results.command}`.")
+    ways = "; ".join(
+        f"`fglib train {results.experiment.name} --preset {name}` takes {preset.hardware}"
+        for name, preset in results.experiment.presets.items()
+        if name != "smoke"
+    )
+    return Markdown(f"> **Not run.** No record of `{results.experiment.name}` yet. {ways}.")
+
+
+def experiment_summary(experiment: Results | Experiment | str, preset: str | None = None) -> pd.DataFrame:
+    """What an experiment trains, read from its file: the settings of a preset, one row each."""
+    if isinstance(experiment, Results):
+        experiment, preset = experiment.experiment, preset or experiment.preset
+    if isinstance(experiment, str):
+        experiment = load_experiment(experiment_path(experiment))
+    preset = preset or next(iter(experiment.presets))
+    config = experiment.resolve(next(iter(experiment.variants)), preset)
+    t, m, a = config.train, config.model, config.augment
+    rows = {
+        "data": f"{config.data.name}: trained on {config.data.coarse}, tested on {config.data.fine}",
+        "methods": ", ".join(label(v) for v in experiment.variants),
+        "network": f"small ResNet, width {m.width}, blocks {m.blocks}"
+        if m.backbone == "small_resnet"
+        else f"{m.backbone}, stem {m.stem}, weights {m.weights or 'from scratch'}",
+        "schedule": f"{t.epochs} epochs, batch {t.batch_size}, learning rate {t.lr} ({t.schedule}), "
+        f"momentum {t.momentum}, weight decay {t.weight_decay}",
+        "augmentation": ", ".join(f"{k} {v}" for k, v in vars(a).items() if v and k != "views" and v != (1.0, 1.0))
+        or "none",
+        "preset": f"{preset}: {experiment.preset(preset).hardware}",
+    }
+    if not METHODS[config.method.name].builds_trunk:
+        del rows["network"]
+    return pd.DataFrame({"setting": rows})
+
+
+def source(*functions: Callable) -> Markdown:
+    """The library's own source, so that the page never shows a copy."""
+    return Markdown("```python\n" + "\n\n".join(inspect.getsource(f).rstrip() for f in functions) + "\n```")
+
+
+def verdicts(*ids: str) -> HTML:
+    """The ledger's lines for some claims: what the paper says, the computed verdict, the figures behind it."""
+    from fglib.pages.claims import judge, load_claims
+
+    claims = {claim.id: claim for claim in load_claims()}
+    if missing := next((i for i in ids if i not in claims), None):
+        raise unknown("claim", missing, claims)
+    return HTML(render("verdicts", verdicts=[judge(claims[i]) for i in ids]))
+
+
+def sliders(name: str, controls: Sequence[tuple], picture: str = "", reading: str = "", **data) -> HTML:
+    """Sliders beside a picture (SVG) and above a reading; the function of that name in _static/sliders.js moves both.
+
+    A control is (label, lowest, highest, step, start). What the function needs besides goes in as `data`.
+    """
+    return HTML(render("sliders", name=name, controls=controls, picture=picture, reading=reading, data=data))

@@ -1,0 +1,175 @@
+"""Runs side by side: each once, what others start from first, stopped in time, errors by name."""
+
+import io
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+from tqdm import tqdm
+
+from fglib import lab
+from fglib.errors import FglibError
+from fglib.lab import workers
+from fglib.lab.lock import alone
+from fglib.lab.workers import LINES, SPAWN, BusyError, train_all, train_plan
+
+YAML = """
+title: A tiny grid
+question: Does the machinery work?
+chapter: 00_quickstart
+common:
+  data: {{name: nested_patches, coarse: big, fine: small, size: 16, options: {{classes: 3, children: 2, images: 24}}}}
+  model: {{backbone: small_resnet, width: 4, blocks: [1]}}
+  measure: [accuracy]
+variants:
+  base: {{method: {{name: base}}}}
+  later: {{method: {{name: base}}, start: {{experiment: {path}, variant: base}}}}
+  last: {{method: {{name: base}}, start: {{experiment: {path}, variant: later}}}}
+  broken: {{method: {{name: bass}}}}
+  fine: {{method: {{name: fine}}, use_fine: true}}
+presets:
+  cpu: {{hardware: two cores, seeds: [0], train: {{epochs: 2, batch_size: 12, lr: 0.05}}}}
+"""
+
+
+@pytest.fixture
+def plans(tmp_path, monkeypatch):
+    """plans(*variants, epochs=...) of a tiny experiment."""
+    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("FGLIB_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    path = tmp_path / "tiny.yml"
+    path.write_text(YAML.format(path=path))
+    return lambda *variants, **train: lab.plans(str(path), "cpu", variants=variants, overrides={"train": train})
+
+
+def short(ended):
+    return {plan.variant: str(outcome) if isinstance(outcome, FglibError) else outcome for plan, outcome in ended}
+
+
+def test_what_a_run_writes_is_its_own_and_what_it_starts_from_until_that_is_trained(plans):
+    base, later, last = plans("base", "later", "last")
+    assert [p.variant for p in last.starts] == ["later", "base"] and base.starts == []
+    assert last.writes == [last.checkpoint, later.checkpoint, base.checkpoint]
+    assert short(train_all([base], device="cpu", deadline=0.0)) == {"base": False}
+    assert not base.trained and later.writes == [later.checkpoint, base.checkpoint]
+    assert short(train_all([base], device="cpu")) == {"base": True}
+    assert base.trained and later.writes == [later.checkpoint]
+    base.checkpoint.write_bytes(base.checkpoint.read_bytes()[:100])
+    assert not base.trained
+
+
+def test_a_run_is_left_to_the_process_that_trains_it_or_what_it_starts_from(plans):
+    base, later = plans("base", "later")
+    with alone(base.checkpoint):
+        for plan in (base, later):
+            with pytest.raises(BusyError, match=f"another process trains tiny/{base.name}; left to that one"):
+                train_plan(plan, device="cpu")
+    assert not base.checkpoint.exists()
+    assert train_plan(base, device="cpu")
+    with alone(base.checkpoint):  # which is trained: no one writes it any more
+        assert train_plan(later, device="cpu")
+
+
+def test_what_another_process_has_recorded_meanwhile_is_not_trained_again(plans):
+    (base,) = plans("base")
+    assert train_plan(base, device="cpu")
+    base.checkpoint.unlink()
+    assert train_plan(base, device="cpu") and not base.checkpoint.exists()
+    assert train_plan(base, device="cpu", refresh=True) and base.checkpoint.exists()
+
+
+def test_in_turn_an_error_is_an_outcome_and_the_others_go_on(plans):
+    ended = short(train_all(plans("broken", "base"), device="cpu"))
+    assert "unknown method 'bass'" in ended["broken"] and ended["base"] is True
+    assert list(train_all(plans("base"), device="cpu")) == []
+    assert short(train_all(plans("base"), device="cpu", refresh=True)) == {"base": True}
+
+
+def test_side_by_side_each_is_trained_once_and_what_others_start_from_first(plans, capfd):
+    wanted = plans("base", "later", "broken")
+    ended = list(train_all(wanted, 2, device="cpu"))
+    found = short(ended)
+    # without order, `later` would find `base` in training elsewhere
+    assert found["base"] is True and found["later"] is True and "unknown method 'bass'" in found["broken"]
+    assert list(found).index("base") < list(found).index("later")
+    assert {p.load().provenance["threads"] for p in wanted[:2]} == {max(1, torch.get_num_threads() // 2)}
+    said = capfd.readouterr().err
+    assert "[1/3] tiny base seed 0: 100% 4/4" in said and "\r" not in said and "Traceback" not in said
+
+
+def test_side_by_side_stops_in_time_and_starts_nothing_afterwards(plans):
+    wanted = plans("base", "fine", "broken", epochs=100_000)
+    assert list(train_all(wanted, 2, device="cpu", deadline=time.monotonic() - 1)) == []
+    # the third would fail
+    assert short(train_all(wanted, 2, device="cpu", deadline=time.monotonic() + 4)) == {"base": False, "fine": False}
+    assert all(p.checkpoint.is_file() and not p.recorded for p in wanted[:2])
+
+
+SLOW = "lambda number, frame: time.sleep(0.3) or os._exit(7)"
+DEAF = "signal.SIG_IGN"
+
+
+@pytest.fixture
+def worker():
+    """worker(handler) -> a process that is at work, with this handler of SIGTERM."""
+    started = []
+
+    def start(handler):
+        here, there = SPAWN.Pipe(duplex=False)
+        lines = (
+            "import os, signal, time",
+            f"signal.signal(signal.SIGTERM, {handler})",
+            "ready.send(1)",
+            "time.sleep(60)",
+        )
+        process = SPAWN.Process(target=exec, args=("\n".join(lines), {"ready": there}))
+        process.start()
+        started.append(process)
+        assert here.recv()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def test_what_is_stopped_has_its_time_and_no_more(worker, monkeypatch):
+    slow, deaf = worker(SLOW), worker(DEAF)
+    workers._end([slow])
+    assert slow.exitcode == 7
+    monkeypatch.setattr(workers, "PATIENCE", 0.2)
+    workers._end([deaf])
+    assert deaf.exitcode == -signal.SIGKILL
+
+
+def test_a_second_ctrl_c_waits_for_no_one(worker):
+    deaf, started = worker(DEAF), time.monotonic()
+    again = threading.Timer(0.3, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+    again.start()
+    with pytest.raises(KeyboardInterrupt):
+        workers._end([deaf])
+    assert deaf.exitcode == -signal.SIGKILL and time.monotonic() - started < workers.PATIENCE / 2
+    again.join()
+
+
+def test_a_process_that_dies_is_an_error_that_says_so():
+    here, there = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=os._exit, args=(3,))
+    process.start()
+    there.close()
+    outcome = workers._result(here, process)
+    assert isinstance(outcome, FglibError) and "ended with code 3" in str(outcome)
+
+
+def test_a_bar_becomes_lines_that_come_now_and_then():
+    stream = io.StringIO()
+    every, most, text = LINES.values()
+    assert float(every) == float(most) >= 10
+    with tqdm(desc="a", total=500, file=workers._Lines(stream), bar_format=text, mininterval=float(every)) as bar:
+        for _ in range(500):
+            bar.update()
+    first, last = stream.getvalue().splitlines()
+    assert first.startswith("a: 0% 0/500") and last.startswith("a: 100% 500/500")
