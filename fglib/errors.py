@@ -35,10 +35,12 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
 
 class FglibError(Exception):
-    """Base of all errors that the command line prints as one sentence, with exit code 1.
+    """Base of all errors that the command line prints as one sentence, with their exit code.
 
     The message is made `printable`.
     """
+
+    exit_code = 1
 
     def __init__(self, message: object) -> None:
         super().__init__(printable(message))
@@ -46,6 +48,14 @@ class FglibError(Exception):
 
 class ConfigError(FglibError, ValueError):
     """A key, name or value that a configuration, experiment or command line does not allow."""
+
+    exit_code = 2
+
+
+class BusyError(FglibError):
+    """A run that another process is training."""
+
+    exit_code = 3
 
 
 class DataError(FglibError):

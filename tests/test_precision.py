@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from fglib import boxes, losses, models, retrieval
-from fglib.measure import explain
+from fglib.measure import explain, localization
+from fglib.models import heads
 from fglib.models.heads import ClassMapHead
 from fglib.models.memory import MemoryBank
 
@@ -91,7 +92,7 @@ SMOOTH = {
     "ClassMapHead": (lambda x: ClassMapHead(_linear()).maps(x), maps),
     "attention_map": (explain.attention_map, maps),
     "attention_share": (lambda x: explain.attention_share(x, draw(2, 8, 8, seed=9) > 0.5), maps[:, 0]),
-    "class_activation_maps": (lambda x: explain.class_activation_maps(x, WEIGHT), maps),
+    "class_activation_maps": (lambda x: heads.class_activation_maps(x, WEIGHT), maps),
     "layer_grad_cam": (cam, maps),
     "smoothed": (lambda x: boxes.smoothed(x, 3), maps[:, 0]),
     "box_iou": (lambda x: boxes.box_iou(x, _boxes(1)), None),
@@ -133,7 +134,7 @@ def test_integrated_gradients_are_float64_but_for_captums_weights_of_the_steps()
 
 def test_every_public_function_is_covered():
     public = {n for room in (losses, retrieval, models) for n in room.__all__ if inspect.isfunction(getattr(room, n))}
-    for room in (explain, boxes):
+    for room in (explain, boxes, localization, heads):
         public |= {n for n, f in vars(room).items() if inspect.isfunction(f) and f.__module__ == room.__name__}
     public = {n for n in public if not n.startswith("_")} - {"check_maps", "build_trunk", "integrated_gradients"}
     assert public - SMOOTH.keys() - OF_INTEGERS == RANKED

@@ -11,9 +11,10 @@ verify      does today's code still give the recorded numbers?
 tune        choosing hyper-parameters by a validation part
 """
 
+from fglib.errors import BusyError
 from fglib.lab.plan import Plan, plans
 from fglib.lab.records import Run
 from fglib.lab.results import Results, ensure, recorded
-from fglib.lab.workers import BusyError, train_plan, train_plans
+from fglib.lab.workers import train_plan, train_plans
 
 __all__ = ["BusyError", "Plan", "Results", "Run", "ensure", "plans", "recorded", "train_plan", "train_plans"]

@@ -1,7 +1,7 @@
 """Plans: the runs that an experiment names, where each one's record and weights lie, and what it starts from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fglib.config import RunConfig
@@ -22,6 +22,7 @@ class Plan:
     seed: int
     config: RunConfig
     start: "Plan | None" = None  # the run that it starts from
+    overrides: dict = field(default_factory=dict)  # what differs from the experiment in `config`
     tweak: bool = False  # what a reader changed or repeats: it lies apart from the book's records
 
     @property
@@ -39,6 +40,11 @@ class Plan:
         """Where the weights are or would be."""
         place = checkpoints_dir(self.experiment.file, self.tweak)
         return place / self.experiment.name / f"{self.name}.safetensors"
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is an experiment of the book whose record here is no record of the book."""
+        return results_dir(self.experiment.file, self.tweak) != results_dir(self.experiment.file)
 
     @property
     def code(self) -> str:
@@ -91,9 +97,10 @@ def plans(
         experiment = load_experiment(experiment_path(experiment))
     seeds = experiment.preset(preset).seeds if seeds is None else seeds
     check_distinct(seeds, "seed")
-    tweaked = tweak or bool(overrides)
+    overrides = overrides or {}
+    apart = {"overrides": overrides, "tweak": tweak or bool(overrides)}
     return [
-        Plan(experiment, v, preset, s, *_with_start(experiment.resolve(v, preset, s, overrides), preset), tweaked)
+        Plan(experiment, v, preset, s, *_with_start(experiment.resolve(v, preset, s, overrides), preset), **apart)
         for s in seeds
         for v in experiment.chosen(variants)
     ]

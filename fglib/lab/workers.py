@@ -1,24 +1,19 @@
-"""Many runs: one after another in this process, or several at a time that share a device, each in its own process."""
+"""Many runs: one after another in this process, or several at a time that share a device, each a command of its own."""
 
-import io
-import multiprocessing
+import json
 import os
-import re
-import signal
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
-from multiprocessing.connection import Connection, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 
-from fglib.errors import FglibError, RecordError
+from fglib.errors import BusyError, FglibError, RecordError
 from fglib.lab.plan import Plan
 from fglib.lab.records import write_record
 from fglib.lab.refresh import marked, to_train
-from fglib.stops import catch, leave
 
-SPAWN = multiprocessing.get_context("spawn")  # a fork would share the parent's CUDA, which cannot be
 PATIENCE = 60.0  # seconds for the step under way and the checkpoint of a run that is stopped
 # tqdm's defaults, for runs that share a screen: no bar, and a line only so often (seconds)
 LINES = {
@@ -26,10 +21,6 @@ LINES = {
     "TQDM_MAXINTERVAL": "30",
     "TQDM_BAR_FORMAT": "{desc}: {percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
 }
-
-
-class BusyError(FglibError):
-    """A run that another process is training."""
 
 
 def train_plan(
@@ -75,21 +66,9 @@ def train_plan(
     return outcome is not None
 
 
-def train_plans(
-    wanted: Sequence[Plan],
-    *,
-    device: str = "auto",
-    data_dir: str | None = None,
-    refresh: bool = False,
-    deadline: float | None = None,
-) -> Iterator[tuple[Plan, bool]]:
-    """Train every plan without a record (all of them with `refresh`); yields (plan, finished) as each ends.
-
-    A refresh that was stopped goes on with the runs that it had left, and with those alone.
-    `deadline` is a time of `time.monotonic()`; the run under way is then checkpointed and yielded unfinished.
-    """
-    where = {"device": device, "data_dir": data_dir}
-    for plan, outcome in train_all(wanted, refresh=refresh, deadline=deadline, **where):
+def train_plans(wanted: Sequence[Plan], **how) -> Iterator[tuple[Plan, bool]]:
+    """`train_all` where nothing may fail: yields (plan, finished) as each ends, and raises the first error."""
+    for plan, outcome in train_all(wanted, **how):
         if isinstance(outcome, FglibError):
             raise outcome
         yield plan, outcome
@@ -101,133 +80,128 @@ def train_all(
     *,
     refresh: bool = False,
     deadline: float | None = None,
-    **where: str | None,
+    device: str = "auto",
+    data_dir: str | None = None,
 ) -> Iterator[tuple[Plan, bool | FglibError]]:
     """Train every plan without a record, or those of a refresh (`fglib.lab.refresh`), in order, `jobs` at a time.
 
     Yields (plan, outcome) as each ends: True for recorded, False for out of time and checkpointed, or its error,
-    after which the others go on. `deadline` is a time of `time.monotonic()`; after it none is started. `where` is
-    handed to `train_plan`: device and data_dir.
+    after which the others go on. `deadline` is a time of `time.monotonic()`; after it none is started.
     """
-    plans = to_train(wanted) if refresh else [plan for plan in wanted if not plan.recorded]
-    todo = [
-        (plan, f"[{i}/{len(plans)}] {plan.experiment.name} {plan.variant} seed {plan.seed}")
-        for i, plan in enumerate(plans, start=1)
-    ]
-    how = {"refresh": refresh, "deadline": deadline, **where}
+    todo = to_train(wanted) if refresh else [plan for plan in wanted if not plan.recorded]
+    how = {"refresh": refresh, "deadline": deadline, "device": device, "data_dir": data_dir}
     return _in_turn(todo, how) if jobs == 1 else _side_by_side(todo, jobs, how)
 
 
-def _in_turn(todo: list[tuple[Plan, str]], how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
-    for plan, label in todo:
-        outcome = _outcome(plan, label, how)
+def _in_turn(todo: list[Plan], how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
+    for i, plan in enumerate(todo, start=1):
+        try:
+            # another process may have refreshed it meanwhile
+            done = how["refresh"] and not marked(plan)
+            outcome = done or train_plan(plan, label=f"{_number(i, len(todo))}{_label(plan)}", **how)
+        except FglibError as e:
+            outcome = e
         yield plan, outcome
         if outcome is False or _past(how["deadline"]):
             return
 
 
-def _side_by_side(todo: list[tuple[Plan, str]], jobs: int, how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
-    running: dict[Connection, tuple[multiprocessing.Process, Plan, set]] = {}
-    try:
-        while running or (todo and not _past(how["deadline"])):
-            if len(running) < jobs and not _past(how["deadline"]):
-                taken = set().union(*(writes for _, _, writes in running.values()))
-                # a run waits while another one trains what it starts from
-                free = next((item for item in todo if taken.isdisjoint(item[0].writes)), None)
-                if free is not None:
-                    todo.remove(free)
-                    connection, process = _start(*free, jobs, how)
-                    running[connection] = process, free[0], set(free[0].writes)
-                    continue
-            for connection in wait(list(running)):
-                process, plan, _ = running.pop(connection)
-                yield plan, _result(connection, process)
-    finally:  # nothing runs any more, unless this was stopped
-        _end([process for process, _, _ in running.values()])
+def _side_by_side(todo: list[Plan], jobs: int, how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
+    waiting = [(plan, _number(i, len(todo))) for i, plan in enumerate(todo, start=1)]
+    running: dict[Future, tuple[Plan, subprocess.Popen]] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            while running or (waiting and not _past(how["deadline"])):
+                if len(running) < jobs and not _past(how["deadline"]):
+                    taken = {path for plan, _ in running.values() for path in plan.writes}
+                    # a run waits while another one trains what it starts from
+                    free = next((item for item in waiting if taken.isdisjoint(item[0].writes)), None)
+                    if free is not None:
+                        waiting.remove(free)
+                        process = _start(free[0], jobs, how)
+                        running[pool.submit(_follow, process, *free, how["refresh"])] = free[0], process
+                        continue
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future)[0], future.result()
+        finally:  # nothing runs any more, unless this was stopped
+            _end([process for _, process in running.values()])
 
 
-def _start(plan: Plan, label: str, jobs: int, how: dict) -> tuple[Connection, multiprocessing.Process]:
-    here, there = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=_work, args=(there, plan, label, jobs, how))
-    # Ctrl-C reaches every process of a terminal: the children inherit that it is ignored and are ended by this one
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process.start()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    there.close()
-    return here, process
+def _start(plan: Plan, jobs: int, how: dict) -> subprocess.Popen:
+    """`fglib train` for one run, which ends when this process does: it watches its standard input."""
+    import torch
+
+    command = [sys.executable, "-m", "fglib", "train", str(plan.experiment.file), "--json", "--device", how["device"]]
+    command += ["--preset", plan.preset, "--variants", plan.variant, "--seeds", str(plan.seed)]
+    command += [f"--set={key}={json.dumps(value)}" for key, value in _flat(plan.overrides)]
+    command += ["--data-dir", str(how["data_dir"])] if how["data_dir"] else []
+    command += ["--refresh", *([] if plan.tweak else ["--replace"])] if how["refresh"] else []
+    command += [] if how["deadline"] is None else [f"--max-minutes={(how['deadline'] - time.monotonic()) / 60}"]
+    threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // jobs))}
+    return subprocess.Popen(
+        command,
+        env=os.environ | LINES | threads | {"FGLIB_PARENT": "stdin", "PYTHONIOENCODING": "utf-8:backslashreplace"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",  # text: what a bar rewrites in place comes as lines
+        process_group=0,  # Ctrl-C in a terminal reaches this process alone, which then ends the others
+    )
 
 
-def _end(processes: list[multiprocessing.Process]) -> None:
+def _follow(process: subprocess.Popen, plan: Plan, number: str, refresh: bool) -> bool | FglibError:
+    """Hand on what a run says; its outcome when it has ended."""
+    reason = ""
+    for line in process.stderr:
+        if line.startswith("fglib: "):
+            reason = line.removeprefix("fglib: ").strip()
+        elif line.strip():
+            print(f"{number}{line.rstrip()}", file=sys.stderr, flush=True)
+    code = process.wait()
+    process.stdin.close()
+    if code == 0:
+        return not marked(plan) if refresh else plan.recorded
+    if code == BusyError.exit_code:
+        return BusyError(reason)
+    return FglibError(
+        reason
+        or f"its process ended with code {code}; the reason, if it gave one, is printed above; out of memory is one, "
+        "and fewer --jobs need less"
+    )
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
     """Stop processes: each writes its checkpoint, and is killed if that takes too long or Ctrl-C comes again."""
     for process in processes:
         process.terminate()
     try:
         latest = time.monotonic() + PATIENCE
         for process in processes:
-            process.join(max(0.0, latest - time.monotonic()))
+            process.wait(max(0.0, latest - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
     finally:
         for process in processes:
             process.kill()
-            process.join()
+            process.wait()
 
 
-def _result(connection: Connection, process: multiprocessing.Process) -> bool | FglibError:
-    try:
-        outcome = connection.recv()
-    except EOFError:
-        outcome = None
-    process.join()
-    if outcome is None:
-        return FglibError(
-            f"its process ended with code {process.exitcode}; the reason, if it gave one, is printed above; out of "
-            "memory is one, and fewer --jobs need less"
-        )
-    return outcome
+def _flat(overrides: dict, *above: str) -> Iterator[tuple[str, object]]:
+    """Nested settings as pairs of a dotted key and a value."""
+    for key, value in overrides.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, *above, key)
+        else:
+            yield ".".join((*above, key)), value
 
 
-def _work(there: Connection, plan: Plan, label: str, jobs: int, how: dict) -> None:
-    """What a process of its own does: one run, stopped by SIGTERM as by Ctrl-C, and with its parent."""
-    with suppress(KeyboardInterrupt):
-        catch()
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        os.environ.update(LINES)
-        sys.stderr = _Lines(sys.stderr)
-        import torch
-
-        torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
-        there.send(_outcome(plan, label, how))
-    leave()
+def _label(plan: Plan) -> str:
+    return f"{plan.experiment.name} {plan.variant} seed {plan.seed}"
 
 
-def _outcome(plan: Plan, label: str, how: dict) -> bool | FglibError:
-    if how["refresh"] and not marked(plan):  # another process has refreshed it meanwhile
-        return True
-    try:
-        return train_plan(plan, label=label, **how)
-    except FglibError as e:
-        return e
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os.kill(os.getpid(), signal.SIGTERM)
+def _number(i: int, of: int) -> str:
+    return f"[{i}/{of}] " if of > 1 else ""
 
 
 def _past(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() > deadline
-
-
-class _Lines(io.TextIOBase):
-    """A stream on which what a progress bar rewrites in place becomes lines."""
-
-    def __init__(self, stream: io.TextIOBase) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        for line in re.split(r"[\r\n]+", text):
-            if line.strip():
-                self.stream.write(f"{line.rstrip()}\n")
-        self.stream.flush()
-        return len(text)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fglib.cli import _assignments, _integers, _overrides, train
+from fglib.cli.shared import assignments, integers, overrides
+from fglib.cli.train import train
 from fglib.errors import ConfigError
 
 
@@ -15,14 +16,14 @@ def test_pairs_become_nested_mappings():
         "note=",
         "day='2026-01-01'",
     ]
-    assert _overrides(items) == {
+    assert overrides(items) == {
         "train": {"lr": 0.1, "milestones": [1, 2]},
         "method": {"options": {"a": {"b": "x=y"}}},
         "use_fine": True,
         "note": None,
         "day": "2026-01-01",
     }
-    assert _overrides([]) == {} and _assignments(["seeds=[0,1]"]) == {"seeds": [0, 1]}
+    assert overrides([]) == {} and assignments(["seeds=[0,1]"]) == {"seeds": [0, 1]}
 
 
 @pytest.mark.parametrize(
@@ -44,15 +45,15 @@ def test_pairs_become_nested_mappings():
 )
 def test_pairs_that_cannot_be_meant_are_one_sentence(items, message):
     with pytest.raises(ConfigError, match=message) as error:
-        _overrides(items)
+        overrides(items)
     assert len(str(error.value)) < 200
 
 
 def test_seeds_are_whole_numbers():
-    assert _integers("0,1, 2") == [0, 1, 2]
+    assert integers("0,1, 2") == [0, 1, 2]
     for text in ("", "0,", "1.5", "a", "0;1", "9" * 5000):
         with pytest.raises(ConfigError, match="--seeds must be whole numbers") as error:
-            _integers(text)
+            integers(text)
         assert len(str(error.value)) < 160
 
 

@@ -7,6 +7,8 @@ from fglib.lab import code_fingerprint as module
 from fglib.lab.code_fingerprint import code_fingerprint, function_fingerprint
 from fglib.methods import METHODS
 
+sources_of = module._module
+
 LOSSES = '''
 """Losses."""
 import math
@@ -39,12 +41,12 @@ def package(tmp_path, monkeypatch):
             old.unlink()
         for file, source in ({"losses": LOSSES, "ground": GROUND} | sources).items():
             (tmp_path / f"{file}.py").write_text(source)
-        code_fingerprint._module.cache_clear()
+        sources_of.cache_clear()
         function_fingerprint.cache_clear()
         return function_fingerprint(module, name)
 
     yield take
-    code_fingerprint._module.cache_clear()
+    sources_of.cache_clear()
     function_fingerprint.cache_clear()
 
 

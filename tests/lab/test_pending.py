@@ -8,7 +8,7 @@ from fglib.lab import pending as module
 from fglib.lab.pending import lacking, pending
 from fglib.lab.places import book, experiments
 from fglib.lab.plan import plans
-from fglib.lab.results import write_record
+from fglib.lab.records import write_record
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,7 @@ def test_two_processes_that_write_one_file_leave_it_whole(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from fglib.lab.places import experiment_path, user_path, write_atomically
+from fglib.storage import write_atomically
 for _ in range(100):
     write_atomically(Path(sys.argv[1]), sys.argv[2].encode() * 100_000)
 """

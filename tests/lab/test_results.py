@@ -10,7 +10,7 @@ import pytest
 from fglib import lab
 from fglib.errors import ConfigError, FglibError, RecordError
 from fglib.lab.grid import load_experiment
-from fglib.lab.records import MAX_ARRAY_BYTES
+from fglib.lab.records import MAX_ARRAY_BYTES, write_record
 
 YAML = """
 title: A tiny grid
@@ -155,9 +155,9 @@ def test_arrays_over_the_limit_are_refused_and_undefined_metrics_are_null(tiny):
     (plan,) = lab.plans(tiny, "smoke", variants=["base"])
     noise = np.random.default_rng(0).integers(0, 255, 1_100_000, dtype=np.uint8)
     with pytest.raises(FglibError, match="over the 1,000,000 a record may hold"):
-        lab.write_record(plan, {}, [], {"noise": noise}, {})
+        write_record(plan, {}, [], {"noise": noise}, {})
     assert not plan.folder.exists()
-    lab.write_record(plan, {"fine_r1": float("nan"), "fine_r2": 1.0}, [], {}, {})
+    write_record(plan, {"fine_r1": float("nan"), "fine_r2": 1.0}, [], {}, {})
     assert json.loads((plan.folder / "run.json").read_text())["metrics"] == {"fine_r1": None, "fine_r2": 1.0}
 
 

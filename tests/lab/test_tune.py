@@ -10,6 +10,7 @@ from fglib.data.images import DataSet
 from fglib.errors import ConfigError
 from fglib.lab.grid import load_experiment
 from fglib.lab.places import experiment_files, experiment_path
+from fglib.lab.records import write_record
 from fglib.lab.tune import choices_path, score, trials, write_choice
 
 TUNE = """
@@ -68,7 +69,7 @@ def test_the_best_trial_is_chosen_and_all_are_recorded(experiment):
     one = experiment()
     found = trials(one, ["base"])
     for trial, value in zip(found, (40.0, 70.0, 70.0, 10.0)):
-        lab.write_record(trial.plan, {"coarse_top1": value, "coarse_r1": 100 - value}, [], {}, {})
+        write_record(trial.plan, {"coarse_top1": value, "coarse_r1": 100 - value}, [], {}, {})
     assert write_choice(one, found) == {"base": {"train.lr": 0.001, "train.weight_decay": 0.1}}  # the first of equals
     record = json.loads(choices_path(one).read_text())["base"]
     assert [row["coarse_top1"] for row in record["trials"]] == [40.0, 70.0, 70.0, 10.0]
@@ -76,7 +77,7 @@ def test_the_best_trial_is_chosen_and_all_are_recorded(experiment):
     # another variant joins the record
     others = trials(one, ["indi"])
     for trial in others:
-        lab.write_record(trial.plan, {"coarse_r1": 5.0}, [], {}, {})
+        write_record(trial.plan, {"coarse_r1": 5.0}, [], {}, {})
     assert set(write_choice(one, others)) == {"base", "indi"}
 
 

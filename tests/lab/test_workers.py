@@ -1,20 +1,23 @@
 """Runs side by side: each once, what others start from first, stopped in time, errors by name."""
 
+import contextlib
 import io
-import os
+import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 import torch
-from tqdm import tqdm
 
 from fglib import lab
-from fglib.errors import FglibError
+from fglib.cli.shared import overrides
+from fglib.errors import BusyError, FglibError
 from fglib.lab import workers
 from fglib.lab.lock import alone
-from fglib.lab.workers import LINES, SPAWN, BusyError, train_all, train_plan
+from fglib.lab.workers import train_all, train_plan
 
 YAML = """
 title: A tiny grid
@@ -118,31 +121,30 @@ def worker():
     started = []
 
     def start(handler):
-        here, there = SPAWN.Pipe(duplex=False)
         lines = (
             "import os, signal, time",
             f"signal.signal(signal.SIGTERM, {handler})",
-            "ready.send(1)",
+            "print('ready', flush=True)",
             "time.sleep(60)",
         )
-        process = SPAWN.Process(target=exec, args=("\n".join(lines), {"ready": there}))
-        process.start()
+        process = subprocess.Popen([sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE, text=True)
         started.append(process)
-        assert here.recv()
+        assert process.stdout.readline() == "ready\n"
         return process
 
     yield start
     for process in started:
         process.kill()
+        process.communicate()
 
 
 def test_what_is_stopped_has_its_time_and_no_more(worker, monkeypatch):
     slow, deaf = worker(SLOW), worker(DEAF)
     workers._end([slow])
-    assert slow.exitcode == 7
+    assert slow.returncode == 7
     monkeypatch.setattr(workers, "PATIENCE", 0.2)
     workers._end([deaf])
-    assert deaf.exitcode == -signal.SIGKILL
+    assert deaf.returncode == -signal.SIGKILL
 
 
 def test_a_second_ctrl_c_waits_for_no_one(worker):
@@ -151,25 +153,49 @@ def test_a_second_ctrl_c_waits_for_no_one(worker):
     again.start()
     with pytest.raises(KeyboardInterrupt):
         workers._end([deaf])
-    assert deaf.exitcode == -signal.SIGKILL and time.monotonic() - started < workers.PATIENCE / 2
+    assert deaf.returncode == -signal.SIGKILL and time.monotonic() - started < workers.PATIENCE / 2
     again.join()
 
 
-def test_a_process_that_dies_is_an_error_that_says_so():
-    here, there = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=os._exit, args=(3,))
-    process.start()
-    there.close()
-    outcome = workers._result(here, process)
-    assert isinstance(outcome, FglibError) and "ended with code 3" in str(outcome)
+def follow(plan, code):
+    """The outcome of a run whose process does this."""
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    return workers._follow(subprocess.Popen([sys.executable, "-c", code], **pipes), plan, "[1/2] ", refresh=False)
 
 
-def test_a_bar_becomes_lines_that_come_now_and_then():
-    stream = io.StringIO()
-    every, most, text = LINES.values()
+def test_the_exit_code_is_the_outcome(plans, capsys):
+    (base,) = plans("base")
+    outcome = follow(base, "import os; os._exit(7)")
+    assert isinstance(outcome, FglibError) and "ended with code 7" in str(outcome)
+    assert follow(base, "pass") is False  # out of time: it is not recorded
+    assert train_plan(base, device="cpu")
+    assert follow(base, "pass") is True
+    outcome = follow(base, "import sys; print('fglib: in use', file=sys.stderr); sys.exit(3)")
+    assert isinstance(outcome, BusyError) and str(outcome) == "in use"
+    capsys.readouterr()
+    outcome = follow(base, "import sys; print('a: 1%\\ra: 2%\\n\\nfglib: no weights', file=sys.stderr); sys.exit(1)")
+    assert str(outcome) == "no weights" and not isinstance(outcome, BusyError)
+    assert capsys.readouterr().err == "[1/2] a: 1%\n[1/2] a: 2%\n"
+
+
+def test_settings_become_dotted_keys():
+    settings = {"train": {"epochs": 2}, "method": {"options": {"lambda_i": 0.1}}, "measure": ["accuracy"], "data": {}}
+    flat = dict(workers._flat(settings))
+    assert flat == {"train.epochs": 2, "method.options.lambda_i": 0.1, "measure": ["accuracy"], "data": {}}
+    assert overrides([f"{key}={json.dumps(value)}" for key, value in flat.items()]) == settings
+
+
+def test_a_bar_becomes_lines_that_come_now_and_then(plans):
+    every, most, text = workers.LINES.values()
     assert float(every) == float(most) >= 10
-    with tqdm(desc="a", total=500, file=workers._Lines(stream), bar_format=text, mininterval=float(every)) as bar:
-        for _ in range(500):
-            bar.update()
+    code = f"""
+import sys
+with tqdm(desc="a", total=500, file=sys.stderr, bar_format={text!r}, mininterval={every}) as bar:
+    for _ in range(500):
+        bar.update()
+"""
+    (base,) = plans("base")
+    with contextlib.redirect_stderr(io.StringIO()) as stream:
+        follow(base, code)
     first, last = stream.getvalue().splitlines()
-    assert first.startswith("a: 0% 0/500") and last.startswith("a: 100% 500/500")
+    assert first.startswith("[1/2] a: 0% 0/500") and last.startswith("[1/2] a: 100% 500/500")

@@ -12,6 +12,7 @@ import yaml
 from fglib import lab
 from fglib.errors import ConfigError, FglibError
 from fglib.lab.places import book, root
+from fglib.lab.records import write_record
 from fglib.pages import claims
 from fglib.pages.claims import PAPERS, Claim, judge, ledger, load_claims, readme_block, update_readme
 from fglib.pages.evidence import Evidence
@@ -41,7 +42,7 @@ def toy(tmp_path, monkeypatch):
     def record(preset="paper", **values):
         for variant, numbers in values.items():
             for plan, number in zip(lab.plans(str(path), preset, range(len(numbers)), [variant]), numbers):
-                lab.write_record(plan, {"fine_r1": number, "fine_map": math.nan}, [], {}, {})
+                write_record(plan, {"fine_r1": number, "fine_map": math.nan}, [], {}, {})
         return str(path)
 
     return record
@@ -155,7 +156,7 @@ def test_smoke_records_never_count(toy, tmp_path):
     (tmp_path / "toy.yml").write_text(yaml.safe_dump(smoke))
     path = str(tmp_path / "toy.yml")
     for plan in lab.plans(path, "smoke"):
-        lab.write_record(plan, {"fine_r1": 1.0}, [], {}, {})
+        write_record(plan, {"fine_r1": 1.0}, [], {}, {})
     assert judge(claim(elsewhere(path, preset=None))).verdict == "not run"
 
 
@@ -293,7 +294,7 @@ def test_a_claim_about_convergence_reads_the_histories(toy, tmp_path):
     for variant, of_seed in errors.items():
         for plan, curve in zip(lab.plans(path, "paper", variants=[variant]), of_seed):
             history = [{"epoch": e, "test_error": error} for e, error in enumerate(curve, 1)]
-            lab.write_record(plan, {"test_error": curve[-1]}, history, {}, {})
+            write_record(plan, {"test_error": curve[-1]}, history, {}, {})
     rule = "ours.epochs_to_reach < plain.epochs_to_reach"
     verdict = judge(claim(derived(path, rule, derive="fglib.pages.convergence:epochs_to_reach")))
     assert verdict.measured[0].margins == (1.0, 1.0, -1.0) and verdict.verdict == "does not hold"

@@ -4,6 +4,7 @@ import pytest
 
 from fglib import lab
 from fglib.errors import ConfigError, RecordError
+from fglib.lab.records import write_record
 from fglib.pages import claims
 from fglib.pages.claims import Claim, judge
 from fglib.pages.evidence import Evidence
@@ -23,7 +24,7 @@ def recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path))
     plans = lab.plans("omniglot", "cpu", variants=["base"])
     for plan in plans:
-        lab.write_record(plan, {"fine_r1": 40.0 + plan.seed}, [], {}, {})
+        write_record(plan, {"fine_r1": 40.0 + plan.seed}, [], {}, {})
     return plans
 
 
@@ -55,8 +56,11 @@ def test_arrays_that_cannot_be_read_leave_their_seed_out(recorded, monkeypatch):
 @pytest.mark.parametrize(
     ("evidence", "message"),
     [
-        ({"arguments": {"shar": 1}}, r"fglib\.theory:proposition_1 does not take the arguments {'shar': 1} \(.*shar"),
-        ({"compute": "fglib.pages.claims:BEGIN"}, r"fglib\.claims:BEGIN .*not a callable|does not take"),
+        (
+            {"arguments": {"shar": 1}},
+            r"fglib\.measure\.theory:proposition_1 does not take the arguments {'shar': 1} \(.*shar",
+        ),
+        ({"compute": "fglib.pages.claims:BEGIN"}, r"fglib\.pages\.claims:BEGIN .*not a callable|does not take"),
         ({"compute": "fglib.pages.rules:t_interval", "arguments": {"values": [1, 2]}}, "must return named numbers"),
         ({"compute": "fglib.measure.boosting:gradient_signs", "arguments": {"classes": -3}}, "refuses its arguments"),
         ({"arguments": {"per_class": "x"}}, "refuses its arguments"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fglib import lab
+from fglib.lab.records import write_record
 from fglib.losses import instance_cross_entropy
 from fglib.pages import report
 
@@ -19,7 +20,7 @@ def results(tmp_path, monkeypatch):
     origin = {"device": "cpu", "threads": 1, "seconds": 90.0, "peak_memory_mb": 1}
     for variant, seed, value in (("base", 0, 40.0), ("base", 1, 44.0), ("base_indi", 0, 60.0)):
         (plan,) = lab.plans("digits", "cpu", [seed], [variant])
-        lab.write_record(plan, {"fine_r1": value, "fine_map": float("nan")}, [], {}, origin)
+        write_record(plan, {"fine_r1": value, "fine_map": float("nan")}, [], {}, origin)
     wanted = lab.plans("digits", "cpu", [0, 1])
     have = tuple(p.load() for p in wanted if p.recorded)
     return lab.Results(wanted[0].experiment, "cpu", have, tuple(p for p in wanted if not p.recorded))

@@ -9,6 +9,7 @@ from test_claims import GAIN, TOY, claim, elsewhere, same
 
 from fglib import lab
 from fglib.errors import ConfigError, FglibError
+from fglib.lab.records import write_record
 from fglib.pages import claims
 from fglib.pages.claims import BEGIN, judge, readme_block, update_readme
 from fglib.pages.evidence import MIN_SEEDS, Evidence, Finding, examine
@@ -109,7 +110,7 @@ def test_a_metric_of_another_variant_is_no_metric_of_this_one(toy):
     path = toy("paper", **CLEAR)
     for seed in range(3):
         (plan,) = lab.plans(path, "paper", [seed], ["base"])
-        lab.write_record(plan, {"fine_r1": 1.0, "extra": 2.0}, [], {}, {})
+        write_record(plan, {"fine_r1": 1.0, "extra": 2.0}, [], {}, {})
     assert judge(claim(same(path, "base.extra > ours.fine_r1 - 70"))).verdict == "reproduced"
     with pytest.raises(ConfigError, match="unknown metric of ours 'extra'"):
         judge(claim(same(path, "ours.extra > base.fine_r1")))
