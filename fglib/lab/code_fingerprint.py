@@ -35,6 +35,7 @@ BODIES = {
     "whitened": ("fglib.models.whitened", "WhitenedTrunk"),
 }
 TORCHVISION = ("fglib.models.backbones", "_torchvision_body")
+SHOWN = (["label"], ["colour"])  # attributes of a method that only name it on pages
 UNREAD = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")  # fields of the syntax tree
 
 Place = tuple[str, str]  # a module and a name in it
@@ -163,5 +164,7 @@ def _idle(node: object) -> bool:
         return getattr(called, "attr", getattr(called, "id", "")).lstrip("_").startswith("check")
     if isinstance(node, ast.If):
         return not node.orelse and all(isinstance(child, ast.Raise) for child in node.body)
+    if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] in SHOWN:
+        return True
     text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return text or isinstance(node, ast.Import | ast.ImportFrom | ast.Assert)

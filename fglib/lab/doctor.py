@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from fglib import lab
 from fglib.data.sources import SOURCES, status
 from fglib.lab.grid import load_experiment
-from fglib.lab.places import checkpoints_dir, experiment_files, results_dir
+from fglib.lab.places import checkpoints_dir, experiment_files, find_root, results_dir
 from fglib.machine import processor
 
 BOOK_PACKAGES = ("jupyter_book", "papermill", "captum", "pandas", "seaborn", "jupyterlab")
@@ -28,14 +28,18 @@ def examine() -> list[dict]:
     found.append(
         _finding("book packages", f"missing: {', '.join(absent)}" if absent else "all there", not absent, False)
     )
-    for folder in (results_dir(), checkpoints_dir()):
+    book = find_root()
+    found.append(
+        _finding("book", str(book or "none: work in a checkout, or name one in FGLIB_BOOK"), bool(book), False)
+    )
+    for folder in (results_dir(), checkpoints_dir()) if book else ():
         near = next(p for p in (folder, *folder.parents) if p.is_dir())
         free = shutil.disk_usage(near).free
         found.append(_finding(str(folder), f"{free / 2**30:.1f} GB free", free > 2**30, needed=False))
     for name in SOURCES:
         there, where, how = status(name)
         found.append(_finding(f"data {name}", str(where or "made in memory") if there else how, there, needed=False))
-    for path in experiment_files():
+    for path in experiment_files() if book else ():
         experiment = load_experiment(path)
         results = lab.recorded(experiment)
         text = f"{len(results.runs)} runs of preset {results.preset}" if results else f"none; {results.command}"

@@ -44,6 +44,9 @@ class BAP(Method):
     overlap_weight.
     """
 
+    label = "attention pooling"
+    colour = "#56B4E9"
+
     def __init__(
         self,
         trunk: Trunk,
@@ -124,6 +127,9 @@ class WSDAN(BAP):
     the maps, and the probabilities of the image and of its crop are averaged.
     """
 
+    label = "WS-DAN"
+    colour = "#009E73"
+
     def __init__(self, trunk: Trunk, task: Task, crop: float = 0.5, drop: float = 0.5, **bap_options) -> None:
         super().__init__(trunk, task, **bap_options)
         if not (0 < crop < 1 and 0 < drop < 1):
@@ -155,6 +161,9 @@ class Coarse2Fine(BAP):
     a fresh one, which learns on with everything else; or "bilinear". inference: which prediction counts, "coarse",
     "fine" or their "average".
     """
+
+    label = "Coarse2Fine"
+    colour = "#D55E00"
 
     def __init__(
         self,
@@ -216,6 +225,8 @@ class Upsampling(Method):
     The training set is "interpolations": its images are the maps, the label names the interpolation that makes the
     target, `factor` times as large. width: of the up-sampler, which stands in the place of a trunk.
     """
+
+    label = "upsampler"
 
     builds_trunk = False
 

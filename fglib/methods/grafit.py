@@ -55,6 +55,9 @@ class _Classifier(Method):
 class Baseline(_Classifier):
     """Cross entropy of the coarse classes; retrieval by the trunk's features."""
 
+    label = "baseline"
+    colour = "#0072B2"
+
     def __init__(self, trunk: Trunk, task: Task) -> None:
         super().__init__(trunk, task.num_coarse)
 
@@ -72,6 +75,9 @@ class ClusterFitPlus(_Classifier):
     clusters: their number; 1,500 for CIFAR-100 and 15,000 for ImageNet in the paper, found by cross-validation. Unless
     given, three for every hundred images, which is the paper's number on CIFAR-100.
     """
+
+    label = "ClusterFit+"
+    colour = "#E69F00"
 
     def __init__(self, trunk: Trunk, task: Task, clusters: int | None = None) -> None:
         clusters = max(2, round(0.03 * task.num_images)) if clusters is None else clusters
@@ -104,6 +110,9 @@ class SNCA(Method):
 
     dim: of the embedding, 128 unless given. temperature: sigma. renormalize, momentum: of the memory.
     """
+
+    label = "SNCA"
+    colour = "#56B4E9"
 
     make_projector = staticmethod(linear_projector)
     default_dim = 128
@@ -156,6 +165,9 @@ class SNCA(Method):
 class SNCAPlus(SNCA):
     """SNCA with Grafit's projector, an MLP; `dim` is 256 unless given."""
 
+    label = "SNCA+"
+    colour = "#CC79A7"
+
     make_projector = staticmethod(mlp)
     default_dim = 256
 
@@ -165,6 +177,9 @@ class Grafit(SNCAPlus):
 
     knn_weight, instance_weight: of the two losses, 1 in the paper. tau: decay of the target network at the start.
     """
+
+    label = "Grafit"
+    colour = "#D55E00"
 
     def __init__(
         self,
@@ -197,12 +212,18 @@ class Grafit(SNCAPlus):
 class GrafitFC(Grafit):
     """Grafit with SNCA's linear projector; `dim` is 128 unless given."""
 
+    label = "Grafit FC"
+    colour = "#009E73"
+
     make_projector = staticmethod(linear_projector)
     default_dim = 128
 
 
 class Inst(Method):
     """The instance loss alone, on the trunk's features: no label is used (Table 5, third row)."""
+
+    label = "instance loss alone"
+    colour = "#7F7F7F"
 
     def __init__(self, trunk: Trunk, task: Task, tau: float = 0.996) -> None:
         super().__init__(trunk)
@@ -217,6 +238,9 @@ class Inst(Method):
 
 class CEInst(Baseline):
     """Cross entropy and the instance loss, both on the trunk's features (Table 5, fourth row)."""
+
+    label = "cross entropy + instance loss"
+    colour = "#8C6D31"
 
     def __init__(self, trunk: Trunk, task: Task, instance_weight: float = 1.0, tau: float = 0.996) -> None:
         super().__init__(trunk, task)

@@ -17,6 +17,9 @@ from fglib.models import Trunk
 class Base(Method):
     """Super-classes only (Eq. 1)."""
 
+    label = "Base"
+    colour = "#0072B2"
+
     def __init__(self, trunk: Trunk, task: Task) -> None:
         super().__init__(trunk)
         self.super_head = nn.Linear(trunk.dim, task.num_coarse, bias=False)  # W^B
@@ -32,6 +35,9 @@ class Base(Method):
 
 class Fine(Method):
     """Fine classes, the ceiling (Eq. 2); only with `use_fine: true`."""
+
+    label = "Fine"
+    colour = "#7F7F7F"
 
     needs_fine = True
 
@@ -74,6 +80,9 @@ class _Instances(Method):
 class Indi(_Instances):
     """Every training image its own class (Eq. 3). The options are those of `_Instances`."""
 
+    label = "Indi"
+    colour = "#E69F00"
+
     def __init__(
         self,
         trunk: Trunk,
@@ -92,6 +101,9 @@ class Indi(_Instances):
 
 class BaseIndi(_Instances, Base):
     """Super-classes and images together (Eq. 4), balanced by lambda_I. The other options are those of `_Instances`."""
+
+    label = "Base-Indi"
+    colour = "#D55E00"
 
     def __init__(
         self,
@@ -123,6 +135,9 @@ class BaseIndi(_Instances, Base):
 
 class BaseIndiEff(BaseIndi):
     """Base-Indi with the instance softmax restricted to the image's own super-class (Eq. 5)."""
+
+    label = "Base-Indi (eff)"
+    colour = "#CC79A7"
 
     def __init__(self, trunk: Trunk, task: Task, lambda_i: float = 1.0, **instances) -> None:
         super().__init__(trunk, task, lambda_i, **instances)

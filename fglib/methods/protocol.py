@@ -75,6 +75,8 @@ class Method(nn.Module):
     their own heads, which is float32 unless the method was cast.
     """
 
+    label = ""  # how tables and figures name it
+    colour = ""  # how they draw it
     needs_fine = False  # trains on the fine labels
     builds_trunk = True  # stands on the network that the configuration's `model` describes
 

@@ -30,6 +30,9 @@ class Plain(Method):
     The trunk starts from that of the run that `start` names, where there is one.
     """
 
+    label = "plain network"
+    colour = "#0072B2"
+
     def __init__(self, trunk: Trunk, task: Task) -> None:
         super().__init__(trunk)
         if task.pretrained is not None:
@@ -72,6 +75,9 @@ class GCE(Plain):
     many as make k. start_at: the part of the training that goes before, with cross entropy; half on ImageNet.
     """
 
+    label = "GCE"
+    colour = "#E69F00"
+
     def __init__(self, trunk: Trunk, task: Task, k: int = 15, exact_k: bool = False, start_at: float = 0.0) -> None:
         super().__init__(trunk, task)
         if isinstance(k, bool) or not isinstance(k, int) or k < 1 or not 0 <= start_at <= 1:
@@ -104,13 +110,22 @@ class _Diversified(Plain):
 class DB(_Diversified):
     """Diversification block and cross entropy. With alpha 1 it is the plain network."""
 
+    label = "DB"
+    colour = "#009E73"
+
 
 class DBGCE(_Diversified, GCE):
     """Diversification block and gradient-boosting cross entropy: the paper's method."""
 
+    label = "DB + GCE"
+    colour = "#D55E00"
+
 
 class DBSmoothing(_Diversified):
     """Diversification block and cross entropy with label smoothing (Szegedy et al. 2016)."""
+
+    label = "DB + label smoothing"
+    colour = "#B0B0B0"
 
     def __init__(self, trunk: Trunk, task: Task, smoothing: float = 0.1, **block) -> None:
         super().__init__(trunk, task, **block)
@@ -125,6 +140,9 @@ class DBSmoothing(_Diversified):
 class DBMaxEnt(_Diversified):
     """Diversification block and maximum entropy. weight: of the entropy."""
 
+    label = "DB + maximum entropy"
+    colour = "#003B5C"
+
     def __init__(self, trunk: Trunk, task: Task, weight: float = 1.0, **block) -> None:
         super().__init__(trunk, task, **block)
         self.weight = weight
@@ -135,6 +153,9 @@ class DBMaxEnt(_Diversified):
 
 class DBPC(_Diversified):
     """Diversification block and pairwise confusion. weight: of the distance between two predictions."""
+
+    label = "DB + pairwise confusion"
+    colour = "#7F7F7F"
 
     def __init__(self, trunk: Trunk, task: Task, weight: float = 1.0, **block) -> None:
         super().__init__(trunk, task, **block)
@@ -149,6 +170,9 @@ class DBCenter(_Diversified):
 
     weight, momentum: their lambda and alpha. A center moves by `momentum` towards the mean of its class in the batch.
     """
+
+    label = "DB + center loss"
+    colour = "#CC79A7"
 
     def __init__(self, trunk: Trunk, task: Task, weight: float = 0.003, momentum: float = 0.5, **block) -> None:
         super().__init__(trunk, task, **block)
@@ -176,6 +200,9 @@ class DBLGM(_Diversified):
     neither square: features at their mean would still be far from it. margin, likelihood: as in
     `gaussian_mixture_loss`.
     """
+
+    label = "DB + LGM"
+    colour = "#56B4E9"
 
     def __init__(self, trunk: Trunk, task: Task, margin: float = 0.1, likelihood: float = 0.1, **block) -> None:
         super().__init__(trunk, task, **block)

@@ -20,6 +20,8 @@ class Transfer(Method):
     stay fixed and only the classifier learns.
     """
 
+    label = "transfer"
+
     def __init__(self, trunk: Trunk, task: Task, classifier: str = "fc", freeze: bool = False) -> None:
         super().__init__(trunk)
         if classifier not in CLASSIFIERS:

@@ -1,7 +1,6 @@
 """The book's figures: one function per kind, arrays in, matplotlib Axes out.
 
-One colour per method and one marker per data set through the whole book, from Okabe and Ito's colour-blind-safe
-palette.
+One colour per method and one marker per data set through the whole book (`fglib.pages.labels`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,155 +10,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-# Okabe and Ito 2008; black and yellow are kept for text and highlights
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F")
-COLOURS = {
-    "base": "#0072B2",
-    "fine": "#7F7F7F",
-    "indi": "#E69F00",
-    "base_indi": "#D55E00",
-    "base_indi_eff": "#CC79A7",
-    "baseline": "#0072B2",
-    "clusterfit_plus": "#E69F00",
-    "snca": "#56B4E9",
-    "snca_plus": "#CC79A7",
-    "grafit_fc": "#009E73",
-    "grafit": "#D55E00",
-    "inst": "#7F7F7F",
-    "ce_inst": "#8C6D31",
-    "baseline_fine": "#003B5C",
-    "grafit_fine": "#7A3600",
-    "scratch": "#7F7F7F",
-    "plain": "#0072B2",
-    "bap": "#56B4E9",
-    "bap_no_center": "#8C6D31",
-    "ws_dan": "#009E73",
-    "coarse2fine": "#D55E00",
-    "bilinear": "#E69F00",
-    "random_init": "#CC79A7",
-    "overlap_l1": "#7F7F7F",
-    "overlap_l2": "#B0B0B0",
-    "db": "#009E73",
-    "gce": "#E69F00",
-    "db_gce": "#D55E00",
-    "db_center": "#CC79A7",
-    "db_lgm": "#56B4E9",
-    "db_maxent": "#003B5C",
-    "db_pc": "#7F7F7F",
-    "db_smoothing": "#B0B0B0",
-    "gce_half": "#8C6D31",
-    "db_gce_half": "#7A3600",
-}
+from fglib.pages.labels import COLOURS as COLOURS
+from fglib.pages.labels import PALETTE as PALETTE
+from fglib.pages.labels import colour, label
+
 MARKERS = {"cifar100": "o", "omniglot": "s", "cub50": "^", "patches": "D", "digits": "v", "pets": "P", "sop": "X"}
 RIGHT, WRONG = "#009E73", "#D55E00"
 TRUE_BOX = {"edgecolor": "white", "linestyle": "-", "linewidth": 1.8}
 FOUND_BOX = {"edgecolor": "#56B4E9", "linestyle": "--", "linewidth": 1.8}
-LABELS = {
-    "base": "Base",
-    "fine": "Fine",
-    "indi": "Indi",
-    "base_indi": "Base-Indi",
-    "base_indi_eff": "Base-Indi (eff)",
-    "baseline": "baseline",
-    "clusterfit_plus": "ClusterFit+",
-    "snca": "SNCA",
-    "snca_plus": "SNCA+",
-    "grafit_fc": "Grafit FC",
-    "grafit": "Grafit",
-    "inst": "instance loss alone",
-    "ce_inst": "cross entropy + instance loss",
-    "baseline_fine": "baseline, fine labels",
-    "grafit_fine": "Grafit, fine labels",
-    "scratch": "from scratch",
-    "plain": "plain network",
-    "bap": "attention pooling",
-    "bap_no_center": "attention pooling, no center loss",
-    "ws_dan": "WS-DAN",
-    "coarse2fine": "Coarse2Fine",
-    "bilinear": "Coarse2Fine, bilinear",
-    "random_init": "Coarse2Fine, random start",
-    "overlap_l1": "Coarse2Fine, L1 penalty",
-    "overlap_l2": "Coarse2Fine, L2 penalty",
-    "learned": "learned up-sampler",
-    "db": "DB",
-    "gce": "GCE",
-    "db_gce": "DB + GCE",
-    "db_center": "DB + center loss",
-    "db_lgm": "DB + LGM",
-    "db_maxent": "DB + maximum entropy",
-    "db_pc": "DB + pairwise confusion",
-    "db_smoothing": "DB + label smoothing",
-    "gce_half": "GCE from half-way",
-    "db_gce_half": "DB + GCE from half-way",
-    "alpha_0": "DB, α = 0",
-    "alpha_02": "DB, α = 0.2",
-    "peak_0": "DB, no peaks",
-    "peak_1": "DB, all peaks",
-    "patch_0": "DB, no patches",
-    "patch_08": "DB, p_patch = 0.8",
-    "side_1": "DB, G = 1",
-    "side_6": "DB, G = 6",
-    **{f"k_{k}": f"GCE, k = {k}" for k in (1, 3, 5, 30, 50, 60, 100, 120)},
-    "top1_five_crops": "top-1, five crops (%)",
-    "cam_coverage": "box covered by the map (%)",
-    "cam_background": "background covered by the map (%)",
-    "cam_inside": "map inside the box (%)",
-    "cam_entropy": "entropy of the map",
-    "cam_empty": "empty maps (%)",
-    "sibling_errors": "errors between siblings (%)",
-    "train_error": "training error (%)",
-    "test_error": "test error (%)",
-    "epochs_to_reach": "epochs to the plain network's last test error",
-    "top1": "top-1 (%)",
-    "top5": "top-5 (%)",
-    "coarse_head_top1": "top-1, coarse head (%)",
-    "fine_head_top1": "top-1, fine head (%)",
-    "average_head_top1": "top-1, both averaged (%)",
-    "localization_error": "localization error (%)",
-    "box_error": "box error, any label (%)",
-    "oracle_threshold_error": "box error, best threshold (%)",
-    "mean_iou": "mean IoU",
-    "map_overlap": "overlap of the maps",
-    "empty_maps": "empty maps (%)",
-    "within_variance": "variance within a class",
-    "within_share": "share of variance within classes (%)",
-    "part_consistency": "part consistency (%)",
-    "on_object": "maps on the object (%)",
-    "rmse": "RMSE, learned",
-    "bilinear_rmse": "RMSE, bilinear",
-    "coarse_knn": "coarse kNN top-1 (%)",
-    "fine_knn": "fine kNN top-1 (%)",
-    "knn_k": "k",
-    "cos_map": "fine mAP, cosine (%)",
-    "cond_map": "fine mAP, conditioned (%)",
-    "oracle_map": "fine mAP, oracle (%)",
-    "cos_r1": "fine R@1, cosine (%)",
-    "cond_r1": "fine R@1, conditioned (%)",
-    "oracle_r1": "fine R@1, oracle (%)",
-    "conditioner_top1": "coarse top-1 of the conditioner (%)",
-    "conditioner_ece": "calibration error of the conditioner (%)",
-    "trunk_knn": "fine kNN top-1, trunk (%)",
-    "trunk_map": "fine mAP, trunk (%)",
-    "fine_silhouette": "silhouette of the fine classes",
-    "fine_purity": "fine purity of 10 neighbours (%)",
-    "coarse_top1": "super-class top-1 (%)",
-    "coarse_top5": "super-class top-5 (%)",
-    "coarse_map": "super-class mAP (%)",
-    "fine_map": "fine mAP (%)",
-    "attention_big": "attention on the big patch",
-    "attention_small": "attention on the small patch",
-    "ig_big": "Integrated Gradients, big",
-    "ig_small": "Integrated Gradients, small",
-    "gradcam_big": "Grad-CAM, big",
-    "gradcam_small": "Grad-CAM, small",
-    **{f"coarse_r{k}": f"super-class R@{k} (%)" for k in (1, 2, 4, 8)},
-    **{f"fine_r{k}": f"fine R@{k} (%)" for k in (1, 2, 4, 8, 10, 100, 1000)},
-}
-
-# the same method, started from a trained network
-_TUNED = ("plain", "db", "gce", "db_gce", "db_center", "db_lgm", "db_maxent", "alpha_0", "alpha_02")
-LABELS |= {f"tuned_{method}": f"{LABELS[method]}, fine-tuned" for method in _TUNED}
-COLOURS |= {f"tuned_{method}": COLOURS[method] for method in _TUNED if method in COLOURS}
 
 
 def use_style() -> None:
@@ -179,11 +37,6 @@ def use_style() -> None:
             "savefig.facecolor": "white",
         }
     )
-
-
-def colour(method: str) -> str:
-    """A method's colour; one that has none of its own gets a fixed one of the palette."""
-    return COLOURS.get(method, PALETTE[sum(method.encode()) % len(PALETTE)])
 
 
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +95,7 @@ def recall_curve(ax: Axes, ks: Sequence[int], values: Mapping[str, np.ndarray]) 
     """Recall@k in percent over k (log2 axis): mean and 95 % interval of values {method: (seeds, k)}."""
     for method, table in values.items():
         mean, half = interval(table)
-        ax.plot(ks, mean, marker="o", markersize=4, color=colour(method), label=LABELS.get(method, method))
+        ax.plot(ks, mean, marker="o", markersize=4, color=colour(method), label=label(method))
         ax.fill_between(ks, mean - half, mean + half, color=colour(method), alpha=0.2, linewidth=0)
     ax.set_xscale("log", base=2 if max(ks) < 10 else 10)
     ax.set_xticks(ks, [str(k) for k in ks])
@@ -260,7 +113,7 @@ def bars_with_spread(ax: Axes, values: Mapping[str, np.ndarray], ylabel: str = "
         if len(seeds) > 1:
             ax.errorbar(i, mean, yerr=half, color="black", capsize=3, linewidth=1)
         ax.scatter(np.full(len(seeds), i) + 0.18, seeds, s=10, color="black", zorder=3)
-    ax.set_xticks(range(len(values)), [LABELS.get(m, m) for m in values])
+    ax.set_xticks(range(len(values)), [label(m) for m in values])
     ax.set_ylabel(ylabel)
     ax.grid(axis="x", visible=False)
     return ax
@@ -308,7 +161,7 @@ def training_curves(ax: Axes, histories: Mapping[str, Sequence[dict]], part: str
     for method, history in histories.items():
         if part in history[0]:
             x, y = [h["epoch"] for h in history], [h[part] for h in history]
-            ax.plot(x, y, color=colour(method), label=LABELS.get(method, method))
+            ax.plot(x, y, color=colour(method), label=label(method))
     ax.set(xlabel="epoch", ylabel=f"{part} training loss")
     ax.legend()
     return ax
@@ -351,7 +204,7 @@ def error_curves(ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], 
     styles = cycle(("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))))
     for (method, (epochs, errors)), style in zip(curves.items(), styles):
         mean, half = interval(errors)
-        ax.plot(epochs, mean, linestyle=style, color=colour(method), label=LABELS.get(method, method))
+        ax.plot(epochs, mean, linestyle=style, color=colour(method), label=label(method))
         ax.fill_between(epochs, mean - half, mean + half, color=colour(method), alpha=0.2, linewidth=0)
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.legend()
@@ -376,7 +229,7 @@ def class_maps(images: np.ndarray, maps: Mapping[str, np.ndarray], frames: np.nd
             for box in frames[i]:
                 _frame(ax, box, image.shape[:2], TRUE_BOX | {"linewidth": 1.2})
         look = dict(rotation=90, fontsize=8, ha="right", va="center", transform=row[0].transAxes)
-        row[0].text(-0.08, 0.5, LABELS.get(name, name), **look)
+        row[0].text(-0.08, 0.5, label(name), **look)
     return axes
 
 

@@ -16,9 +16,9 @@ from fglib.lab.places import experiment_path
 from fglib.lab.records import not_current
 from fglib.lab.results import Results
 from fglib.methods import METHODS
-from fglib.pages.benchmarks import benchmark  # noqa: F401  chapters call it as report.benchmark
 from fglib.pages.html import render
-from fglib.pages.plots import LABELS, interval
+from fglib.pages.labels import label as label
+from fglib.pages.plots import interval
 
 pd.set_option("display.max_colwidth", None)  # a setting is read in full, not cut at 50 characters
 
@@ -57,11 +57,6 @@ def points(values: np.ndarray, digits: int = 1) -> str:
     mean, half = interval(values)
     low, high = (f"{end:+.{digits}f}" for end in (mean - half, mean + half))
     return f"{mean:+.{digits}f}" + (f" [{low},\u00a0{high}]" if len(values) > 1 else "")
-
-
-def label(name: str) -> str:
-    """Display name of a method or metric."""
-    return LABELS.get(name, name)
 
 
 def provenance(results: Results) -> Markdown:

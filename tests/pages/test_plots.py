@@ -1,5 +1,7 @@
 """Figures: what is drawn is what was given, and nothing is told by color alone."""
 
+from itertools import groupby
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -9,9 +11,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from fglib.methods import METHODS
 from fglib.pages import plots
-
-METHODS = ("base", "fine", "indi", "base_indi", "base_indi_eff")
+from fglib.pages.labels import PALETTE, colour, label
 
 
 @pytest.fixture
@@ -28,10 +30,12 @@ def pictures(*shape):
     return np.random.default_rng(0).integers(0, 256, (*shape, 6, 5, 3), dtype=np.uint8)
 
 
-def test_every_method_has_one_colour_and_a_name():
-    assert len({plots.colour(m) for m in METHODS}) == len(METHODS)
-    assert all(plots.LABELS[m] != m for m in METHODS)
-    assert plots.colour("a new one") == plots.colour("a new one") in plots.PALETTE
+def test_every_method_has_a_name_and_a_colour_of_its_own_within_its_paper():
+    for module, classes in groupby(METHODS.values(), lambda method: method.__module__):
+        drawn = [method for method in classes if method.colour]
+        assert len({method.colour for method in drawn}) == len({method.label for method in drawn}) == len(drawn), module
+    assert all(label(name) == method.label != "" for name, method in METHODS.items())
+    assert colour("a new one") == colour("a new one") in PALETTE
 
 
 def test_interval_is_students():
