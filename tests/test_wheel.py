@@ -1,4 +1,4 @@
-"""The package without its checkout: built as a wheel, installed into a fresh environment elsewhere, it trains digits."""
+"""The package without its checkout: a wheel, installed into a fresh environment elsewhere, trains digits."""
 
 import os
 import shutil

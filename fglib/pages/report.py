@@ -16,6 +16,7 @@ from fglib.lab.places import experiment_path
 from fglib.lab.records import not_current
 from fglib.lab.results import Results
 from fglib.methods import METHODS
+from fglib.pages.benchmarks import benchmark as benchmark
 from fglib.pages.html import render
 from fglib.pages.labels import label as label
 from fglib.pages.plots import interval
