@@ -107,7 +107,7 @@ def train(
         for plan in wanted
     ]
     _show(rows, as_json)
-    if not as_json and wanted and wanted[0].apart:
+    if wanted and wanted[0].apart and not (as_json and len(wanted) == 1):  # which a run side by side has been told
         say(f"kept apart from the book's own records, in {wanted[0].folder.parent}", file=sys.stderr)
     if failed:
         raise FglibError(f"{failed} of the runs failed for the reasons given above; the others went on")

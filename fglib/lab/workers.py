@@ -152,13 +152,13 @@ def _start(plan: Plan, jobs: int, how: dict) -> subprocess.Popen:
 def _follow(process: subprocess.Popen, plan: Plan, number: str, refresh: bool) -> bool | FglibError:
     """Hand on what a run says; its outcome when it has ended."""
     reason = ""
-    for line in process.stderr:
-        if line.startswith("fglib: "):
-            reason = line.removeprefix("fglib: ").strip()
-        elif line.strip():
-            print(f"{number}{line.rstrip()}", file=sys.stderr, flush=True)
-    code = process.wait()
-    process.stdin.close()
+    with process:
+        for line in process.stderr:
+            if line.startswith("fglib: "):
+                reason = line.removeprefix("fglib: ").strip()
+            elif line.strip():
+                print(f"{number}{line.rstrip()}", file=sys.stderr, flush=True)
+    code = process.returncode
     if code == 0:
         return not marked(plan) if refresh else plan.recorded
     if code == BusyError.exit_code:

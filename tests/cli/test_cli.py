@@ -9,7 +9,7 @@ import torch
 from fglib import __main__, cli
 from fglib.lab.places import book
 
-COMMANDS = ("doctor", "data", "train", "verify", "tune", "run", "claims", "book")
+COMMANDS = ("doctor", "data", "train", "verify", "tune", "chapter", "claims", "book")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -103,7 +103,7 @@ def test_a_run_that_another_shell_trains_is_left_to_it_and_the_exit_code_says_so
     with alone(base.checkpoint) as free:
         assert free
         code, out, err = fglib(*command)
-        assert code == 1 and not base.checkpoint.exists()
+        assert code == 3 and not base.checkpoint.exists()
         assert f"{base.name}: another process trains grid/{base.name}; left to that one" in err
         assert f"{indi.name}: recorded" in err and "busy      " in out.splitlines()[0] and base.name in out
         if not everything:
@@ -112,7 +112,7 @@ def test_a_run_that_another_shell_trains_is_left_to_it_and_the_exit_code_says_so
                 "more when it has ended"
             )
             code, out, _ = fglib(*command, "--json")
-            assert code == 1 and [(row["busy"], row["recorded"]) for row in json.loads(out)] == [(1, 0), (0, 1)]
+            assert code == 3 and [(row["busy"], row["recorded"]) for row in json.loads(out)] == [(1, 0), (0, 1)]
     if not everything:
         assert fglib(*command)[0] == 0 and fglib(*command)[1].count("recorded  ") == 2
 
@@ -130,7 +130,7 @@ def test_what_the_other_shell_has_recorded_meanwhile_is_not_busy(fglib, grid, mo
     code, out, _ = fglib(*command)
     assert code == 0 and out.startswith("recorded")
     code, out, _ = fglib(*command, "--refresh")  # which of the two records it is, is not known
-    assert code == 1 and out.startswith("busy")
+    assert code == 3 and out.startswith("busy")
 
 
 def test_a_refresh_in_pieces_comes_to_an_end(fglib, grid):

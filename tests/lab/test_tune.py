@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_runs import YAML
+from tiny_grid import YAML
 
 from fglib import lab
 from fglib.data.images import DataSet

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import math
 import re
 import statistics
 
 import pytest
 import yaml
+from toy_claims import GAIN, TOY, claim, elsewhere, same
 
 from fglib import lab
 from fglib.errors import ConfigError, FglibError
@@ -17,54 +17,6 @@ from fglib.pages import claims
 from fglib.pages.claims import PAPERS, Claim, judge, ledger, load_claims, readme_block, update_readme
 from fglib.pages.evidence import Evidence
 from fglib.pages.ledger import ledger_page
-
-TOY = {
-    "title": "Toy",
-    "question": "Does it hold?",
-    "chapter": "00_toy",
-    "common": {"data": {"name": "digits", "coarse": "group", "fine": "digit"}},
-    "variants": {"base": {"method": {"name": "base"}}, "ours": {"method": {"name": "base_indi"}}},
-    "presets": {
-        "cpu": {"hardware": "a laptop", "seeds": [0, 1, 2], "train": {"epochs": 1, "batch_size": 2, "lr": 0.1}},
-        "paper": {"hardware": "a big machine", "seeds": [0, 1, 2], "train": {"epochs": 9, "batch_size": 2, "lr": 0.1}},
-    },
-}
-GAIN = "ours.fine_r1 - base.fine_r1 >= 10"
-
-
-@pytest.fixture
-def toy(tmp_path, monkeypatch):
-    """toy(preset, base=[...], ours=[...]) records fine_r1 by seed; returns the experiment's path."""
-    path = tmp_path / "toy.yml"
-    path.write_text(yaml.safe_dump(TOY))
-    monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path / "results"))
-
-    def record(preset="paper", **values):
-        for variant, numbers in values.items():
-            for plan, number in zip(lab.plans(str(path), preset, range(len(numbers)), [variant]), numbers):
-                write_record(plan, {"fine_r1": number, "fine_map": math.nan}, [], {}, {})
-        return str(path)
-
-    return record
-
-
-def claim(*evidence, **fields):
-    about = {"where": "Table 9", "says": "Ours is better.", "metric": "fine R@1 (%)", **fields}
-    return Claim(id="patterns.toy", paper="patterns", evidence=evidence, **about)
-
-
-def same(experiment, *rule, preset="paper"):
-    return Evidence(experiment=experiment, preset=preset, same=True, rule=rule or (GAIN,))
-
-
-def elsewhere(experiment, *rule, preset="cpu"):
-    return Evidence(
-        experiment=experiment,
-        preset=preset,
-        same=False,
-        note="a smaller net",
-        rule=rule or ("ours.fine_r1 > base.fine_r1",),
-    )
 
 
 def test_reproduced_on_the_papers_setting(toy):

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-import test_claims
 import yaml
-from test_claims import GAIN, TOY, claim, elsewhere, same
+from toy_claims import GAIN, TOY, claim, elsewhere, same
 
 from fglib import lab
 from fglib.errors import ConfigError, FglibError
@@ -14,7 +13,6 @@ from fglib.pages import claims
 from fglib.pages.claims import BEGIN, judge, readme_block, update_readme
 from fglib.pages.evidence import MIN_SEEDS, Evidence, Finding, examine
 
-toy = test_claims.toy
 CLEAR = {"base": [50.0, 51.0, 49.0], "ours": [65.0, 67.0, 63.0]}
 
 
