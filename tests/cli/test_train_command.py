@@ -103,7 +103,7 @@ def test_a_run_that_another_shell_trains_is_left_to_it_and_the_exit_code_says_so
     with alone(base.checkpoint) as free:
         assert free
         code, out, err = fglib(*command)
-        assert code == 3 and not base.checkpoint.exists()
+        assert code == (1 if everything else 3) and not base.checkpoint.exists()  # another one fails
         assert f"{base.name}: another process trains grid/{base.name}; left to that one" in err
         assert f"{indi.name}: recorded" in err and "busy      " in out.splitlines()[0] and base.name in out
         if not everything:

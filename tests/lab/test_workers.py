@@ -190,6 +190,7 @@ def test_a_bar_becomes_lines_that_come_now_and_then(plans):
     assert float(every) == float(most) >= 10
     code = f"""
 import sys
+from tqdm import tqdm
 with tqdm(desc="a", total=500, file=sys.stderr, bar_format={text!r}, mininterval={every}) as bar:
     for _ in range(500):
         bar.update()
