@@ -13,6 +13,11 @@ def user_path(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder that data sets lie in: the one given, else $FGLIB_DATA, else ~/.cache/fglib."""
+    return user_path(root or os.environ.get("FGLIB_DATA") or "~/.cache/fglib")
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a temporary file beside `path`, then rename it: even a power failure leaves the old file or the new one.
 

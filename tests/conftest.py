@@ -10,9 +10,10 @@ def need_data():
     """need_data(name) -> data root; skips the test where the named set is not there."""
 
     def need(name):
-        from fglib.data.sources import find_root, status
+        from fglib.data.sources import status
+        from fglib.storage import data_root
 
-        root = find_root()
+        root = data_root()
         if not status(name, root)[0]:
             pytest.skip(f"{name} is not under FGLIB_DATA ({root}); see `fglib data {name}`")
         return root

@@ -66,7 +66,7 @@ def book(
 
     Example: fglib book --serve --port 8000
     """
-    from fglib.pages.notebooks import build_book, page_server
+    from fglib.pages.build import build_book, page_server
 
     # the port is taken before the build: one in use shows at once
     with stoppable("`fglib book` starts the build again"), page_server(port) if serve else nullcontext() as server:

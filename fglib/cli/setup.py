@@ -38,7 +38,8 @@ def data(
 
     Example: fglib data cifar100 --download
     """
-    from fglib.data.sources import SOURCES, find_root, load, status
+    from fglib.data.sources import SOURCES, load, status
+    from fglib.storage import data_root
 
     if name is not None and name not in SOURCES:
         raise unknown("data set", name, SOURCES)
@@ -53,7 +54,7 @@ def data(
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    say(f"data sets are looked for in {find_root(data_dir)}")
+    say(f"data sets are looked for in {data_root(data_dir)}")
     for row in rows:
         state, detail = ("found", row["where"] or "made in memory") if row["found"] else ("missing", row["how"])
         say(f"{state:<8} {row['name']:<15} {detail}")

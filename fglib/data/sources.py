@@ -1,6 +1,5 @@
 """The named data sets of the catalogue: `load` reads any of them, `status` says what is there."""
 
-import os
 from pathlib import Path
 from types import UnionType
 from typing import get_args
@@ -10,7 +9,7 @@ import numpy as np
 from fglib.data.images import DataSet
 from fglib.data.sets.catalogue import IN_THE_BOX, SOURCES, Source
 from fglib.errors import ConfigError, DataError, shortened, unknown
-from fglib.storage import user_path
+from fglib.storage import data_root
 
 MAX_SIZE = 10_000  # pixels, the side of an image that a network is given
 MAX_COUNT = 10_000_000  # of images, classes and whatever else an option counts
@@ -26,7 +25,7 @@ def load(
 ) -> DataSet:
     """A named data set.
 
-    root: the folder that data sets lie in, see `find_root`; size: side of the images in pixels, by default the
+    root: the folder that data sets lie in, see `data_root`; size: side of the images in pixels, by default the
     set's own; download: fetch it if it is missing and torchvision can; options: see the set's reader.
     Raises ConfigError for names and options that do not exist, DataError for data that is missing or damaged.
     """
@@ -39,7 +38,7 @@ def load(
         _check_room(name, source, size, options)
         train, test = source.read(size, **options)
     else:
-        root = find_root(root)
+        root = data_root(root)
         if not _places(source, root):
             if download and source.fetch:
                 _download(name, source, root)
@@ -56,15 +55,10 @@ def find_source(name: str) -> Source:
     return SOURCES[name]
 
 
-def find_root(root: str | Path | None = None) -> Path:
-    """The folder that data sets lie in: the one given, else $FGLIB_DATA, else ~/.cache/fglib."""
-    return user_path(root or os.environ.get("FGLIB_DATA") or "~/.cache/fglib")
-
-
 def status(name: str, root: str | Path | None = None) -> tuple[bool, Path | None, str]:
     """Whether a set is there, where (None if it comes with the package), and how to get it."""
     source = find_source(name)
-    places = _places(source, find_root(root))
+    places = _places(source, data_root(root))
     return bool(places) or source.how == IN_THE_BOX, places[0] if places else None, source.how
 
 

@@ -1,14 +1,9 @@
-"""Executing chapters with papermill, rendering the book, serving its pages."""
+"""Notebooks of chapters: found, read, checked, and executed with papermill."""
 
-import http.server
 import os
-import subprocess
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fglib import lab
 from fglib.documents import read_text
 from fglib.errors import ConfigError, FglibError, unknown
 from fglib.lab.places import book, root
@@ -35,7 +30,7 @@ def execute(chapter: str, parameters: dict, output: Path | None = None) -> Path:
     _check(parameters, read_notebook(path), path.name)
     if parameters.get("data_dir"):
         parameters = parameters | {"data_dir": str(user_path(parameters["data_dir"]).absolute())}
-    _make_folders_absolute()
+    make_folders_absolute()
     output = output or root() / "_build" / "chapters" / path.name
     if output.resolve() == path.resolve():
         raise ConfigError(f"{output} is the notebook itself; choose another place for its outputs with -o")
@@ -63,10 +58,14 @@ def chapter_path(name: str) -> Path:
 
 def read_notebook(path: Path) -> "NotebookNode":
     """The notebook in a file, in nbformat's newest version; FglibError when the file holds none."""
+    return parse_notebook(read_text(path, "notebook", error=FglibError, most=MAX_BYTES), path)
+
+
+def parse_notebook(text: str, name: Path | str) -> "NotebookNode":
+    """The notebook in a text, see `read_notebook`; `name` is what errors call it."""
     import nbformat
     from nbformat.validator import ValidationError
 
-    text = read_text(path, "notebook", error=FglibError, most=MAX_BYTES)
     try:
         notebook = nbformat.reads(text, as_version=4)
         nbformat.validate(notebook)
@@ -75,43 +74,15 @@ def read_notebook(path: Path) -> "NotebookNode":
     # beside its own errors, nbformat raises whatever an unexpected value leads to
     except (ValueError, ValidationError, AttributeError, KeyError, TypeError) as e:
         reason = str(e).partition("\n")[0]
-        raise FglibError(f"{path} is not a notebook that can be run: {reason}; save it again with Jupyter") from e
+        raise FglibError(f"{name} is not a notebook that can be run: {reason}; save it again with Jupyter") from e
     return notebook
 
 
-def build_book() -> Path:
-    """Train the quickstart where it has no record, then render the book; returns the path of its first page."""
-    _make_folders_absolute()
-    print("1/2 quickstart: training on scikit-learn's digits, unless recorded", flush=True)
-    lab.ensure("digits", "cpu", device="cpu")
-    print("2/2 executing the chapters and rendering the pages", flush=True)
-    if subprocess.run(book_command(), check=False).returncode != 0:
-        raise FglibError("the book did not build; the warnings above name the page and the cell")
-    return pages_dir() / "index.html"
-
-
-def pages_dir() -> Path:
-    """Where the rendered pages go."""
-    return root() / "_build" / "html"
-
-
-def book_command() -> list[str]:
-    """The command that renders the book: warnings are errors, and every page is made anew.
-
-    jupyter-book has no `python -m`; without --all a second build of a broken page would be green. Kernels take one
-    thread: the chapters' toys are too small for more, and on a busy machine two would mostly wait for each other.
-    """
-    start = "import os; os.environ['OMP_NUM_THREADS'] = '1'; from jupyter_book.cli.main import main; main()"
-    return [sys.executable, "-c", start, "build", str(root()), "-W", "--keep-going", "--all"]
-
-
-def page_server(port: int) -> http.server.HTTPServer:
-    """A server of the rendered pages that holds the port and waits for `serve_forever`."""
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(pages_dir()))
-    try:
-        return http.server.ThreadingHTTPServer(("localhost", port), handler)
-    except OSError as e:
-        raise FglibError(f"cannot serve on port {port}: {e.strerror}; choose another with --port") from e
+def make_folders_absolute() -> None:
+    """Kernels start in their notebook's folder, where a relative folder would be another one."""
+    for name in ("FGLIB_RESULTS", "FGLIB_CHECKPOINTS", "FGLIB_DATA"):
+        if os.environ.get(name):
+            os.environ[name] = str(user_path(os.environ[name]).absolute())
 
 
 def _check(parameters: dict, notebook: "NotebookNode", name: str) -> None:
@@ -132,10 +103,3 @@ def _check(parameters: dict, notebook: "NotebookNode", name: str) -> None:
 def _literal(path: Path) -> str:
     """The absolute path as papermill wants it: it reads braces as places to fill in."""
     return str(path.absolute()).replace("{", "{{").replace("}", "}}")
-
-
-def _make_folders_absolute() -> None:
-    """Kernels start in their notebook's folder, where a relative folder would be another one."""
-    for name in ("FGLIB_RESULTS", "FGLIB_CHECKPOINTS", "FGLIB_DATA"):
-        if os.environ.get(name):
-            os.environ[name] = str(user_path(os.environ[name]).absolute())

@@ -9,6 +9,7 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.special import stdtrit
 
 from fglib.pages.labels import COLOURS as COLOURS
 from fglib.pages.labels import PALETTE as PALETTE
@@ -45,9 +46,7 @@ def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = len(values)
     if n < 2:
         return values.mean(0), np.zeros_like(values.mean(0))
-    from scipy.stats import t
-
-    return values.mean(0), t.ppf(0.975, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
+    return values.mean(0), stdtrit(n - 1, 0.975) * values.std(0, ddof=1) / np.sqrt(n)
 
 
 def image_grid(images: np.ndarray, titles: Sequence[str] = (), columns: int = 8, side: float = 1.0) -> np.ndarray:

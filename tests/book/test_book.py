@@ -11,6 +11,7 @@ import yaml
 from page_scan import css_loads
 
 from fglib.pages.chapter import KNOWN, assigned, check_parameters
+from fglib.pages.executed import executed
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
@@ -173,11 +174,11 @@ def test_configuration_loads_nothing_from_the_network():
     assert "launch_buttons" not in options
 
 
-def test_builds_execute_everything_and_stop_at_errors():
+def test_builds_take_the_outputs_of_executing_the_notebooks():
     options = yaml.safe_load((ROOT / "_config.yml").read_text())
     assert options["only_build_toc_files"] is True
-    assert options["execute"] == {"execute_notebooks": "force", "timeout": 300}
-    assert options["sphinx"]["config"]["nb_execution_raise_on_error"] is True
+    assert options["execute"] == {"execute_notebooks": "off"}
+    assert options["sphinx"]["config"]["nb_custom_formats"] == {".ipynb": f"{executed.__module__}.executed"}
     assert options["sphinx"]["config"]["nb_merge_streams"] is True
 
 

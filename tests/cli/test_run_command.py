@@ -9,7 +9,7 @@ import nbformat.v4 as nb
 import pytest
 
 from fglib.lab.places import book
-from fglib.pages import notebooks
+from fglib.pages import build, notebooks
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_an_output_that_cannot_be_written_is_one_sentence(fglib, folders, notebo
 
 
 def test_a_port_in_use_shows_before_the_book_is_built(fglib, monkeypatch):
-    monkeypatch.setattr(notebooks, "build_book", lambda: pytest.fail("the book was built"))
+    monkeypatch.setattr(build, "build_book", lambda: pytest.fail("the book was built"))
     with socket.create_server(("localhost", 0)) as taken:
         port = taken.getsockname()[1]
         code, out, err = fglib("book", "--serve", "--port", str(port))
@@ -148,7 +148,7 @@ def test_the_book_is_served_until_ctrl_c(fglib, monkeypatch):
     def interrupted(server):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(notebooks, "build_book", lambda: book() / "index.html")
+    monkeypatch.setattr(build, "build_book", lambda: book() / "index.html")
     monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", interrupted)
     with socket.create_server(("localhost", 0)) as free:
         port = str(free.getsockname()[1])

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fglib.data.sources import SOURCES, find_root, load, status
+from fglib.data.sources import SOURCES, load, status
 from fglib.errors import ConfigError, DataError
+from fglib.storage import data_root
 
 BOXED = ("digits", "patches", "nested_patches", "parts", "part_attributes", "interpolations")
 STORED = (
@@ -56,12 +57,12 @@ def test_missing_data_say_which_where_and_how(name, tmp_path):
 
 def test_the_root_is_the_argument_else_the_variable_else_the_cache(monkeypatch):
     monkeypatch.setenv("FGLIB_DATA", "/from/variable")
-    assert find_root("~/here") == Path.home() / "here"
-    assert find_root() == Path("/from/variable")
+    assert data_root("~/here") == Path.home() / "here"
+    assert data_root() == Path("/from/variable")
     monkeypatch.setenv("FGLIB_DATA", "")
-    assert find_root() == Path.home() / ".cache/fglib"
+    assert data_root() == Path.home() / ".cache/fglib"
     monkeypatch.delenv("FGLIB_DATA")
-    assert find_root() == Path.home() / ".cache/fglib"
+    assert data_root() == Path.home() / ".cache/fglib"
 
 
 def test_numbers_of_numpy_are_numbers():
