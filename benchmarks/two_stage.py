@@ -38,7 +38,7 @@ def main() -> None:
         @torch.no_grad()
         def recognize() -> None:
             method.eval()
-            method.scores(method.coarse_head, method.attend(images)[0]) if coarse_only else method.logits(images)
+            method.scores(method.first_head, method.attend(images)[0]) if coarse_only else method.logits(images)
 
         return recognize
 

@@ -44,7 +44,7 @@ def fit(
     save_every: float = 60.0,
     deadline: float | None = None,
     label: str = "",
-    errors: Callable[[], dict[str, float]] | None = None,
+    classification_error: Callable[[], dict[str, float]] | None = None,
     epochs: int | None = None,
 ) -> tuple[Progress, bool]:
     """Train `method` in place; returns (progress, finished).
@@ -53,8 +53,8 @@ def fit(
     end; `identity` is what it belongs to, the configuration's key unless given. `deadline` is a time of
     `time.monotonic()` at which training stops cleanly, unfinished; `epochs` stops it after so many. Ctrl-C and the
     other signals of `fglib.stops` take effect once the step under way is done and the checkpoint written. `label`
-    names the progress bar; an empty one shows none. `errors` gives numbers that join the history every `errors_every`
-    epochs; they feed nothing back. Raises TrainingError at the first loss that is not finite.
+    names the progress bar; an empty one shows none. `classification_error` gives numbers that join the history every
+    `errors_every` epochs; they feed nothing back. Raises TrainingError at the first loss that is not finite.
     """
     settings, device = config.train, torch.device(device)
     identity = {"key": config.key()} if identity is None else identity
@@ -99,18 +99,19 @@ def fit(
                 done = progress.step / (steps * settings.epochs)
                 batch = Batch(views, coarse[index], index, fine_labels, done)
                 rate = learning_rate(settings, progress.step / steps)
-                parts = training_step(method, optimizer, batch, rate, PRECISIONS[progress.precision])
+                terms = training_step(method, optimizer, batch, rate, PRECISIONS[progress.precision])
 
                 progress.step += 1
-                losses.add(parts)  # stops at a loss that is not finite, before it reaches the method's state
+                losses.add(terms)  # stops at a loss that is not finite, before it reaches the method's state
                 method.after_step(batch)
                 bar.update()
                 now = time.monotonic()
                 progress.seconds = seconds_before + now - started
                 if progress.step % steps == 0:
                     losses.close_epoch(epoch, rate, steps)
-                    if errors is not None and settings.errors_every and (epoch + 1) % settings.errors_every == 0:
-                        progress.history[-1] |= errors()
+                    due = settings.errors_every and (epoch + 1) % settings.errors_every == 0
+                    if due and classification_error is not None:
+                        progress.history[-1] |= classification_error()
                     bar.set_postfix(loss=f"{progress.history[-1]['total']:.3f}", lr=f"{rate:.3g}", refresh=False)
                 leave = stops or (deadline is not None and now > deadline)
                 if checkpoint is not None and (leave or now - saved > save_every):
@@ -147,11 +148,11 @@ def training_step(
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("rate", 1.0)
     with torch.autocast(batch.views.device.type, amp, enabled=amp is not None):
-        parts = method.loss(batch)
+        terms = method.loss(batch)
     optimizer.zero_grad(set_to_none=True)
-    parts["total"].backward()
+    terms["total"].backward()
     optimizer.step()
-    return parts
+    return terms
 
 
 def need_compiler() -> None:
@@ -176,14 +177,14 @@ class LossLog:
         self.progress, self.every = progress, every
         self.pending: list[dict[str, Tensor]] = []
 
-    def add(self, parts: dict[str, Tensor]) -> None:
+    def add(self, terms: dict[str, Tensor]) -> None:
         """Take the losses of one step; every `every` steps they are read and checked."""
-        self.pending.append({name: value.detach() for name, value in parts.items()})
+        self.pending.append({name: value.detach() for name, value in terms.items()})
         if len(self.pending) >= self.every:
             self.flush()
 
     def flush(self) -> None:
-        """Add up what is pending; TrainingError at a loss that is not finite, naming step and parts."""
+        """Add up what is pending; TrainingError at a loss that is not finite, naming step and terms."""
         if not self.pending:
             return
         names = list(self.pending[0])

@@ -21,7 +21,7 @@ from fglib.data.images import DataSet
 from fglib.data.made.maps import interpolations
 from fglib.errors import ConfigError, HiddenLabelsError, TrainingError
 from fglib.lab.run import start, training_view
-from fglib.measure import Trained, errors
+from fglib.measure import Trained, classification_error
 from fglib.methods import METHODS, Batch
 from fglib.models import Upsampler, build_trunk
 from fglib.stops import SIGNALS, interrupt
@@ -160,7 +160,7 @@ def test_a_signal_takes_effect_after_the_step_and_its_checkpoint_as_often_as_it_
 
     def go_on(stop_at, path):
         method, train, config = ready("base", epochs=4, errors_every=2)
-        taken = partial(errors, Trained(method, dataset(), config))
+        taken = partial(classification_error, Trained(method, dataset(), config))
         original = method.loss
 
         def loss(batch):
@@ -170,7 +170,7 @@ def test_a_signal_takes_effect_after_the_step_and_its_checkpoint_as_often_as_it_
             return original(batch)
 
         method.loss = loss
-        return *fit(method, train, config, checkpoint=path, errors=taken), weights(method)
+        return *fit(method, train, config, checkpoint=path, classification_error=taken), weights(method)
 
     expected, _, whole = go_on(None, None)
     path, handler = tmp_path / "run.safetensors", signal.signal(number, interrupt)
@@ -288,7 +288,9 @@ def test_errors_join_the_history_every_few_epochs():
     for every, expected in ((2, [2, 4]), (1, [1, 2, 3, 4, 5]), (5, [5]), (6, []), (0, [])):
         method, train, config = ready("base", epochs=5, errors_every=every)
         calls = []
-        progress, _ = fit(method, train, config, errors=lambda calls=calls: calls.append(1) or {"error": len(calls)})
+        progress, _ = fit(
+            method, train, config, classification_error=lambda calls=calls: calls.append(1) or {"error": len(calls)}
+        )
         assert [row["epoch"] for row in progress.history if "error" in row] == expected
         assert [row["error"] for row in progress.history if "error" in row] == list(range(1, len(expected) + 1))
     assert all({"epoch", "lr", "total"} <= set(row) for row in progress.history)
@@ -314,8 +316,8 @@ def test_errors_do_not_change_the_training_by_a_bit(resident, tmp_path, write_im
     for every in (0, 1):
         settings = dataclasses.replace(config, train=dataclasses.replace(config.train, errors_every=every))
         method = start(settings, data)
-        taken = partial(errors, Trained(method, data, settings))
-        progress, _ = fit(method, training_view(settings, data), settings, errors=taken)
+        taken = partial(classification_error, Trained(method, data, settings))
+        progress, _ = fit(method, training_view(settings, data), settings, classification_error=taken)
         found.append((weights(method), [row["total"] for row in progress.history]))
         assert method.training
     assert torch.equal(found[0][0], found[1][0]) and found[0][1] == found[1][1]
@@ -328,7 +330,7 @@ def test_errors_survive_a_stop(tmp_path, by):
 
     def go_on(**how):
         method, train, config = ready("base", errors_every=2, epochs=4)
-        taken = partial(errors, Trained(method, dataset(), config))
+        taken = partial(classification_error, Trained(method, dataset(), config))
         if how.pop("interrupted", False):
             original, steps = method.loss, []
 
@@ -339,7 +341,7 @@ def test_errors_survive_a_stop(tmp_path, by):
                 return original(batch)
 
             method.loss = loss
-        progress, finished = fit(method, train, config, errors=taken, **how)
+        progress, finished = fit(method, train, config, classification_error=taken, **how)
         return progress.history, finished, weights(method)
 
     expected, _, whole = go_on()
@@ -367,7 +369,7 @@ def test_a_run_takes_its_errors_from_the_measure(tmp_path, monkeypatch):
     monkeypatch.setenv("FGLIB_CHECKPOINTS", str(tmp_path / "checkpoints"))
 
     def trained(every):
-        changes = {"measure": ["errors"], "train": {"epochs": 3, "errors_every": every}}
+        changes = {"measure": ["classification_error"], "train": {"epochs": 3, "errors_every": every}}
         (plan,) = lab.plans("subtle_patches", "smoke", variants=["db_gce"], overrides=changes)
         assert all(done for _, done in lab.train_plans([plan], device="cpu"))
         return plan.load()

@@ -16,7 +16,7 @@ from fglib.errors import FglibError, RecordError
 from fglib.lab.data_fingerprint import data_fingerprint
 from fglib.lab.plan import Plan
 from fglib.machine import peak_memory, pick_device
-from fglib.measure import Trained, check_measures, errors, measure
+from fglib.measure import Trained, check_measures, classification_error, measure
 from fglib.methods import Method, Task, build_method
 from fglib.models import Trunk
 from fglib.train import fit, memory_format
@@ -152,7 +152,7 @@ def _train(
         identity=identity(plan, state),
         deadline=deadline,
         label=label,
-        errors=partial(errors, trained) if config.train.errors_every else None,
+        classification_error=partial(classification_error, trained) if config.train.errors_every else None,
     )
     return (trained, progress) if finished else None
 

@@ -8,7 +8,7 @@ training and feeds nothing back.
 from fglib.config import RunConfig
 from fglib.errors import ConfigError, unknown
 from fglib.measure import basic, coarse2fine, grafit, patterns, subtle, within
-from fglib.measure.subtle import errors
+from fglib.measure.subtle import classification_error
 from fglib.measure.trained import Arrays, Metrics, Trained
 from fglib.methods import find_method
 
@@ -36,7 +36,7 @@ MEASURES = {
     "crops": subtle.crops,
     "class_maps": subtle.class_maps,
     "confusions": subtle.confusions,
-    "errors": subtle.final_errors,
+    "classification_error": subtle.final_classification_error,
 }
 # members that a method must have for a measure; the other measures take every method
 NEEDS = {
@@ -46,7 +46,7 @@ NEEDS = {
     "crops": ("logits",),
     "class_maps": ("class_maps",),
     "confusions": ("logits",),
-    "errors": ("logits",),
+    "classification_error": ("logits",),
 }
 
 
@@ -57,7 +57,7 @@ def check_measures(config: RunConfig) -> None:
     """
     method = find_method(config.method.name)
     wanted = [("measure", name) for name in config.measure]
-    wanted += [("train.errors_every", "errors")] if config.train.errors_every else []
+    wanted += [("train.errors_every", "classification_error")] if config.train.errors_every else []
     for key, name in wanted:
         if name not in MEASURES:
             raise unknown("measure", name, MEASURES)
@@ -80,4 +80,4 @@ def measure(trained: Trained) -> tuple[Metrics, Arrays]:
     return metrics, arrays
 
 
-__all__ = ["MEASURES", "Trained", "check_measures", "errors", "measure"]
+__all__ = ["MEASURES", "Trained", "check_measures", "classification_error", "measure"]

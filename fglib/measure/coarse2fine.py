@@ -28,8 +28,8 @@ def recognition(trained: Trained) -> tuple[Metrics, Arrays]:
         both = apply(
             method, lambda x: torch.stack(list(method.heads(x).values()), 1), trained.data.test, trained.device
         )
-        for i, name in enumerate(("coarse", "fine", "average")):
-            metrics[f"{name}_head_top1"] = percent(both[:, i].argmax(1) == labels)
+        for i, name in enumerate(("first", "second", "average")):
+            metrics[f"{name}_top1"] = percent(both[:, i].argmax(1) == labels)
     return metrics, {}
 
 

@@ -132,7 +132,7 @@ def confusions(trained: Trained) -> tuple[Metrics, Arrays]:
     }
 
 
-def errors(trained: Trained, most: int = 2000) -> dict[str, float]:
+def classification_error(trained: Trained, most: int = 2000) -> dict[str, float]:
     """Error (%) on the training images as they are, up to `most` of them, and on the test set."""
     train = trained.data.train
     wrong = {}
@@ -142,9 +142,9 @@ def errors(trained: Trained, most: int = 2000) -> dict[str, float]:
     return wrong
 
 
-def final_errors(trained: Trained) -> tuple[Metrics, Arrays]:
-    """`errors` at the end of the training."""
-    return errors(trained), {}
+def final_classification_error(trained: Trained) -> tuple[Metrics, Arrays]:
+    """`classification_error` at the end of the training."""
+    return classification_error(trained), {}
 
 
 def _corners(region: Tensor) -> Tensor:

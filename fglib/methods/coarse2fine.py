@@ -1,14 +1,15 @@
 """Coarse2Fine, its parts and its competitors, as in Figs. 3 and 5 and Algorithm 1 of "Coarse2Fine: A two-stage training
 method for fine-grained visual classification".
 
-    image -> feature network -> features f (N channels) --+-> bilinear attention pooling -> coarse head
+    image -> feature network -> features f (N channels) --+-> bilinear attention pooling -> first head
                              -> 1x1 convolution ----------+   attention A (M maps)
                                                           |
     mask * image <- up-sampler <- one of the maps <-------+   (their mean at inference)
          |
-         +-> the same network, attention and pooling -> fine head
+         +-> the same network, attention and pooling -> second head
 
-Both heads classify at the training level; "coarse" and "fine" are the two looks at an image.
+Both heads classify at the training level; they are named after the two looks at an image, which the paper calls coarse
+and fine.
 Attention maps are the output of the 1x1 convolution, normalized over the batch and cut at zero: weights of places.
 """
 
@@ -32,7 +33,7 @@ from fglib.models import (
 from fglib.models.views import mean_of_probabilities
 from fglib.precision import at_least_float32
 
-INFERENCE = ("coarse", "fine", "average")
+INFERENCE = ("first", "second", "average")
 UPSAMPLERS = ("learned", "bilinear")
 
 
@@ -70,14 +71,14 @@ class BAP(Method):
         self.norm = nn.BatchNorm2d(maps, affine=False)
         if orthogonal:
             orthogonal_rows_(self.attention.weight)
-        self.coarse_head = nn.Linear(maps * trunk.dim, task.num_coarse)
+        self.first_head = nn.Linear(maps * trunk.dim, task.num_coarse)
         self.register_buffer("centers", torch.zeros(task.num_coarse, maps, trunk.dim))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch.merged()
         parts, attention = self.attend(images)
-        coarse = F.cross_entropy(self.scores(self.coarse_head, parts), labels)
-        return self.total({"coarse": coarse}, [parts], labels, attention)
+        first = F.cross_entropy(self.scores(self.first_head, parts), labels)
+        return self.total({"first": first}, [parts], labels, attention)
 
     def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Bounded part features (B, M, N), float32 at least, and the attention maps (B, M, h, w) of images."""
@@ -91,14 +92,14 @@ class BAP(Method):
         return head(parts.flatten(1) * parts.shape[2] ** 0.5)
 
     def total(
-        self, parts: dict[str, Tensor], features: list[Tensor], labels: Tensor, attention: Tensor
+        self, terms: dict[str, Tensor], features: list[Tensor], labels: Tensor, attention: Tensor
     ) -> dict[str, Tensor]:
         """The losses of a batch: cross entropies, and the center loss of every set of part features (Eq. 4)."""
         self.seen = torch.cat(features).detach()  # for the centers, which move after the step
         self.seen_labels = labels.repeat(len(features))
         center = torch.stack([center_loss(f, labels, self.centers) for f in features]).sum()
-        total = torch.stack(list(parts.values())).sum() + self.center_weight * center
-        losses = {**parts, "center": center}
+        total = torch.stack(list(terms.values())).sum() + self.center_weight * center
+        losses = {**terms, "center": center}
         if self.overlap is not None:
             losses["overlap"] = overlap_penalty(attention, self.overlap)
             total = total + self.overlap_weight * losses["overlap"]
@@ -113,7 +114,7 @@ class BAP(Method):
 
     def logits(self, images: Tensor) -> Tensor:
         """Scores (B, C)."""
-        return self.scores(self.coarse_head, self.attend(images)[0])
+        return self.scores(self.first_head, self.attend(images)[0])
 
     def location_maps(self, images: Tensor) -> Tensor:
         """Mean of the attention maps (B, H, W), bilinear at the size of the images."""
@@ -142,8 +143,8 @@ class WSDAN(BAP):
         with torch.no_grad():  # both are new images; no gradient reaches the map they were made from
             mask = at_size_of(images, with_maximum_one(draw_map(attention)))
             cropped, dropped = crop_to(images, mask[:, 0] > self.crop), images * (mask <= self.drop)
-        seen = {"coarse": parts, "crop": self.attend(cropped)[0], "drop": self.attend(dropped)[0]}
-        losses = {name: F.cross_entropy(self.scores(self.coarse_head, f), labels) / 3 for name, f in seen.items()}
+        seen = {"first": parts, "crop": self.attend(cropped)[0], "drop": self.attend(dropped)[0]}
+        losses = {name: F.cross_entropy(self.scores(self.first_head, f), labels) / 3 for name, f in seen.items()}
         return self.total(losses, [parts], labels, attention)
 
     def logits(self, images: Tensor) -> Tensor:
@@ -151,15 +152,15 @@ class WSDAN(BAP):
         parts, attention = self.attend(images)
         mask = at_size_of(images, with_maximum_one(attention.mean(1, keepdim=True)))
         crops = crop_to(images, mask[:, 0] > self.crop)
-        return mean_of_probabilities(torch.stack([self.scores(self.coarse_head, parts), super().logits(crops)]))
+        return mean_of_probabilities(torch.stack([self.scores(self.first_head, parts), super().logits(crops)]))
 
 
 class Coarse2Fine(BAP):
     """The two-stage network of Algorithm 1.
 
     upsampler: "learned", the network that `start` names (a run of method "upsampler" of this width) or without `start`
-    a fresh one, which learns on with everything else; or "bilinear". inference: which prediction counts, "coarse",
-    "fine" or their "average".
+    a fresh one, which learns on with everything else; or "bilinear". inference: which prediction counts, "first",
+    "second" or their "average".
     """
 
     label = "Coarse2Fine"
@@ -180,21 +181,21 @@ class Coarse2Fine(BAP):
         if inference not in INFERENCE:
             raise unknown("inference", inference, INFERENCE)
         self.inference = inference
-        self.fine_head = nn.Linear(self.coarse_head.in_features, task.num_coarse)
+        self.second_head = nn.Linear(self.first_head.in_features, task.num_coarse)
         self.upsampler = Upsampler(width) if upsampler == "learned" else None
         if self.upsampler is not None and task.pretrained is not None:
             take_weights(self.upsampler, task, "upsampler")
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch.merged()  # B_i
-        coarse_parts, attention = self.attend(images)  # CoarseNet
+        first_parts, attention = self.attend(images)  # CoarseNet
         mask = self.upsample(draw_map(attention), images)  # A_k; the others need not be up-sampled to be left out
-        fine_parts, _ = self.attend(mask * images)  # FineNet, which is the same network
+        second_parts, _ = self.attend(mask * images)  # FineNet, which is the same network
         losses = {
-            "coarse": F.cross_entropy(self.scores(self.coarse_head, coarse_parts), labels),  # L_1
-            "fine": F.cross_entropy(self.scores(self.fine_head, fine_parts), labels),  # L_2
+            "first": F.cross_entropy(self.scores(self.first_head, first_parts), labels),  # L_1
+            "second": F.cross_entropy(self.scores(self.second_head, second_parts), labels),  # L_2
         }
-        return self.total(losses, [coarse_parts, fine_parts], labels, attention)  # L_1 + L_2 + lambda L_3
+        return self.total(losses, [first_parts, second_parts], labels, attention)  # L_1 + L_2 + lambda L_3
 
     def upsample(self, maps: Tensor, images: Tensor) -> Tensor:
         """Masks (B, 1, H, W) from 0 to 1, the maximum of each 1, of maps (B, 1, h, w)."""
@@ -206,9 +207,9 @@ class Coarse2Fine(BAP):
         """Logarithms (B, C) of the probabilities in the three modes of inference, by name."""
         parts, attention = self.attend(images)
         mask = self.upsample(attention.mean(1, keepdim=True), images)
-        coarse = self.scores(self.coarse_head, parts).log_softmax(1)
-        fine = self.scores(self.fine_head, self.attend(mask * images)[0]).log_softmax(1)
-        return {"coarse": coarse, "fine": fine, "average": mean_of_probabilities(torch.stack([coarse, fine]))}
+        first = self.scores(self.first_head, parts).log_softmax(1)
+        second = self.scores(self.second_head, self.attend(mask * images)[0]).log_softmax(1)
+        return {"first": first, "second": second, "average": mean_of_probabilities(torch.stack([first, second]))}
 
     def logits(self, images: Tensor) -> Tensor:
         """Logarithms (B, C) of the probabilities in the chosen mode."""

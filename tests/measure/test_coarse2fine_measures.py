@@ -58,8 +58,8 @@ def test_recognition_counts_hits_of_every_head(trained):
     labels = trained.data.test.labels("model")
     for name, scores in heads.items():
         hits = [int(s.argmax()) == int(y) for s, y in zip(scores, labels)]
-        assert metrics[f"{name}_head_top1"] == pytest.approx(100 * np.mean(hits))
-    assert metrics["top1"] == metrics["average_head_top1"] and metrics["top5"] == 100
+        assert metrics[f"{name}_top1"] == pytest.approx(100 * np.mean(hits))
+    assert metrics["top1"] == metrics["average_top1"] and metrics["top5"] == 100
 
 
 def test_a_method_of_one_head_has_its_top1_alone(plain):

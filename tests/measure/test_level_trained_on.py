@@ -14,8 +14,16 @@ from fglib.lab.run import start
 from fglib.measure import Trained, measure
 
 MEASURED = {
-    "coarse2fine": ("accuracy", "recognition", "localization", "attention_parts", "errors", "confusions", "crops"),
-    "plain": ("accuracy", "recognition", "localization", "class_maps", "errors", "confusions", "crops"),
+    "coarse2fine": (
+        "accuracy",
+        "recognition",
+        "localization",
+        "attention_parts",
+        "classification_error",
+        "confusions",
+        "crops",
+    ),
+    "plain": ("accuracy", "recognition", "localization", "class_maps", "classification_error", "confusions", "crops"),
 }
 
 

@@ -131,7 +131,7 @@ def test_an_unknown_measure_offers_the_nearest():
     ("method", "measure", "member"),
     [
         ("clusterfit_plus", "recognition", "logits"),
-        ("indi", "errors", "logits"),
+        ("indi", "classification_error", "logits"),
         ("snca", "crops", "logits"),
         ("grafit", "confusions", "logits"),
         ("base", "localization", "location_maps"),
@@ -149,7 +149,7 @@ def test_a_measure_that_a_method_cannot_have_is_refused(method, measure, member)
 def test_errors_while_training_need_a_classifier():
     check_measures(changed("base", errors_every=1))
     check_measures(changed("clusterfit_plus"))
-    with pytest.raises(ConfigError, match="train.errors_every wants the measure 'errors', which needs `logits`"):
+    with pytest.raises(ConfigError, match="train.errors_every wants the measure 'classification_error', which needs `logits`"):
         check_measures(changed("clusterfit_plus", errors_every=1))
 
 

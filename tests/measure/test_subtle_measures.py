@@ -14,7 +14,7 @@ from fglib.data.images import DataSet
 from fglib.data.made.parts import parts
 from fglib.errors import ConfigError
 from fglib.lab.run import start, training_view
-from fglib.measure import MEASURES, Trained, errors, measure
+from fglib.measure import MEASURES, Trained, classification_error, measure
 from fglib.measure.coarse2fine import THRESHOLDS
 from fglib.measure.subtle import object_regions
 from fglib.measure.trained import evenly
@@ -278,13 +278,13 @@ def test_without_an_error_there_is_no_pair_and_no_share(trained):
 
 
 def test_errors_are_of_the_training_and_the_test_images_as_they_are(trained):
-    found = errors(trained)
+    found = classification_error(trained)
     for name, part in (("train", trained.data.train), ("test", trained.data.test)):
         with torch.no_grad():
             told = trained.method.logits(pixels(part)).argmax(1)
         wrong = [int(t) != int(y) for t, y in zip(told, part.labels("small"))]
         assert found[f"{name}_error"] == pytest.approx(100 * np.mean(wrong))
-    metrics, arrays = only(trained, "errors", "recognition")
+    metrics, arrays = only(trained, "classification_error", "recognition")
     assert {k: metrics[k] for k in found} == found and arrays == {}
     assert metrics["test_error"] == pytest.approx(100 - metrics["top1"])
 
@@ -292,11 +292,11 @@ def test_errors_are_of_the_training_and_the_test_images_as_they_are(trained):
 def test_of_many_training_images_some_are_taken_evenly(trained):
     train = trained.data.train
     rows = [0, 4, 8, 12, 16, 20, 24]
-    found = errors(trained, most=7)
+    found = classification_error(trained, most=7)
     with torch.no_grad():
         told = trained.method.logits(pixels(train)[rows]).argmax(1)
     assert found["train_error"] == pytest.approx(100 * (told != train.labels("small")[rows]).double().mean().item())
-    assert found["test_error"] == errors(trained)["test_error"]
+    assert found["test_error"] == classification_error(trained)["test_error"]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_rows_of_many_are_all_different_and_reach_both_ends(n, most):
 
 
 def test_metrics_are_json_and_arrays_small(boxed):
-    names = ("crops", "class_maps", "confusions", "errors")
+    names = ("crops", "class_maps", "confusions", "classification_error")
     assert set(names) <= set(MEASURES)
     metrics, arrays = only(boxed, *names)
     assert all(type(v) is float for v in metrics.values())

@@ -21,9 +21,9 @@ from fglib.train import fit
 
 PARTS = {
     "plain": {"total"},
-    "bap": {"total", "coarse", "center"},
-    "ws_dan": {"total", "coarse", "crop", "drop", "center"},
-    "coarse2fine": {"total", "coarse", "fine", "center"},
+    "bap": {"total", "first", "center"},
+    "ws_dan": {"total", "first", "crop", "drop", "center"},
+    "coarse2fine": {"total", "first", "second", "center"},
 }
 WITH_MAPS = ("bap", "ws_dan", "coarse2fine")
 
@@ -105,19 +105,19 @@ def test_the_loss_is_algorithm_1(monkeypatch, upsampler):
     monkeypatch.setattr(module, "draw_map", lambda maps: maps[torch.arange(10), drawn, None])
     parts = {name: value.item() for name, value in method.loss(batch).items()}
 
-    coarse_parts, maps = attend_slowly(method, images)
+    first_parts, maps = attend_slowly(method, images)
     chosen = torch.stack([m[k] for m, k in zip(maps, drawn)])[:, None].float()
     mask = bilinear_upsample(chosen, (16, 16)) if upsampler == "bilinear" else method.upsampler(chosen, (16, 16))
     for i in range(10):
         mask[i] = mask[i].clamp(min=0) / mask[i].max() if mask[i].max() > 0 else 1
-    fine_parts, _ = attend_slowly(method, mask * images)
-    center = center_slowly(method, coarse_parts, labels) + center_slowly(method, fine_parts, labels)
+    second_parts, _ = attend_slowly(method, mask * images)
+    center = center_slowly(method, first_parts, labels) + center_slowly(method, second_parts, labels)
     expected = {
-        "coarse": cross_entropy_slowly(method.coarse_head, coarse_parts, labels),
-        "fine": cross_entropy_slowly(method.fine_head, fine_parts, labels),
+        "first": cross_entropy_slowly(method.first_head, first_parts, labels),
+        "second": cross_entropy_slowly(method.second_head, second_parts, labels),
         "center": center,
     }
-    expected["total"] = expected["coarse"] + expected["fine"] + 0.7 * center
+    expected["total"] = expected["first"] + expected["second"] + 0.7 * center
     assert parts == pytest.approx(expected, rel=1e-3)
 
 
@@ -128,11 +128,11 @@ def test_attention_pooling_alone_has_one_head_and_one_center_term():
     batch = batch_of(train)
     losses = method.loss(batch)
     parts, _ = attend_slowly(method, batch.views[0])
-    assert losses["coarse"].item() == pytest.approx(
-        cross_entropy_slowly(method.coarse_head, parts, batch.coarse.tolist()), rel=1e-4
+    assert losses["first"].item() == pytest.approx(
+        cross_entropy_slowly(method.first_head, parts, batch.coarse.tolist()), rel=1e-4
     )
     assert losses["center"].item() == pytest.approx(center_slowly(method, parts, batch.coarse.tolist()), rel=1e-4)
-    assert losses["total"].item() == pytest.approx((losses["coarse"] + 3 * losses["center"]).item(), rel=1e-5)
+    assert losses["total"].item() == pytest.approx((losses["first"] + 3 * losses["center"]).item(), rel=1e-5)
 
 
 @torch.no_grad()
@@ -150,9 +150,9 @@ def test_ws_dan_is_taught_the_image_its_crop_and_what_is_left(monkeypatch):
         dropped[i, :, mask > 0.6] = 0
         cropped.append(module.crop_to(images[i : i + 1], mask[None] > 0.4))
     expected = {
-        "coarse": cross_entropy_slowly(method.coarse_head, parts, labels) / 3,
-        "crop": cross_entropy_slowly(method.coarse_head, attend_slowly(method, torch.cat(cropped))[0], labels) / 3,
-        "drop": cross_entropy_slowly(method.coarse_head, attend_slowly(method, dropped)[0], labels) / 3,
+        "first": cross_entropy_slowly(method.first_head, parts, labels) / 3,
+        "crop": cross_entropy_slowly(method.first_head, attend_slowly(method, torch.cat(cropped))[0], labels) / 3,
+        "drop": cross_entropy_slowly(method.first_head, attend_slowly(method, dropped)[0], labels) / 3,
         "center": center_slowly(method, parts, labels),
     }
     assert {name: losses[name].item() for name in expected} == pytest.approx(expected, rel=1e-3)
@@ -162,7 +162,7 @@ def test_ws_dan_is_taught_the_image_its_crop_and_what_is_left(monkeypatch):
 def test_the_penalty_on_overlapping_maps_is_added(norm):
     method, train, _ = prepared("coarse2fine", overlap=norm, overlap_weight=2.0)
     losses = method.loss(batch_of(train))
-    rest = losses["coarse"] + losses["fine"] + losses["center"]
+    rest = losses["first"] + losses["second"] + losses["center"]
     assert losses["overlap"] > 0
     assert losses["total"].item() == pytest.approx((rest + 2 * losses["overlap"]).item(), rel=1e-5)
 
@@ -171,7 +171,7 @@ def test_the_penalty_on_overlapping_maps_is_added(norm):
 
 
 @pytest.mark.parametrize("upsampler", ["learned", "bilinear"])
-def test_the_error_of_the_fine_head_reaches_the_attention_through_the_pixels(upsampler):
+def test_the_error_of_the_second_head_reaches_the_attention_through_the_pixels(upsampler):
     method, train, _ = prepared("coarse2fine", upsampler=upsampler)
     seen = []
     attend = method.attend
@@ -183,10 +183,10 @@ def test_the_error_of_the_fine_head_reaches_the_attention_through_the_pixels(ups
         return attend(images)
 
     method.attend = spy
-    method.loss(batch_of(train))["fine"].backward()
+    method.loss(batch_of(train))["second"].backward()
     first, second = seen
     assert not first.requires_grad and second.grad.abs().sum() > 0
-    assert method.coarse_head.weight.grad is None  # the first head has no part in it
+    assert method.first_head.weight.grad is None  # the first head has no part in it
     if upsampler == "learned":
         assert all(p.grad.abs().sum() > 0 for p in method.upsampler.parameters())
 
@@ -261,18 +261,18 @@ def test_a_resumed_training_reaches_the_same_bits(tmp_path, cut):
 def test_the_three_modes_of_inference():
     images = dataset().test.images[:6].float() / 255
     results = {}
-    for mode in ("coarse", "fine", "average"):
+    for mode in ("first", "second", "average"):
         method = stir(prepared("coarse2fine", inference=mode)[0])
         heads = method.heads(images)
         assert torch.equal(method.logits(images), heads[mode])
         results[mode] = heads[mode].exp()
         torch.testing.assert_close(results[mode].sum(1), torch.ones(6))
-    torch.testing.assert_close(results["average"], (results["coarse"] + results["fine"]) / 2)
+    torch.testing.assert_close(results["average"], (results["first"] + results["second"]) / 2)
     # inference highlights with the mean of the maps
     parts, attention = method.attend(images)
     mask = method.upsample(attention.mean(1, keepdim=True), images)
-    fine = method.scores(method.fine_head, method.attend(mask * images)[0]).softmax(1)
-    torch.testing.assert_close(results["fine"], fine)
+    fine = method.scores(method.second_head, method.attend(mask * images)[0]).softmax(1)
+    torch.testing.assert_close(results["second"], fine)
     assert torch.equal(method.location_maps(images), mask[:, 0])
 
 
@@ -283,7 +283,7 @@ def test_ws_dan_looks_twice_at_inference():
     parts, attention = method.attend(images)
     mean = attention.mean(1, keepdim=True)
     crops = module.crop_to(images, bilinear_upsample(mean / mean.amax((2, 3), keepdim=True), (16, 16))[:, 0] > 0.5)
-    both = [method.scores(method.coarse_head, method.attend(x)[0]).softmax(1) for x in (images, crops)]
+    both = [method.scores(method.first_head, method.attend(x)[0]).softmax(1) for x in (images, crops)]
     torch.testing.assert_close(method.logits(images).exp(), sum(both) / 2)
 
 

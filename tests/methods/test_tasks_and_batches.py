@@ -86,7 +86,7 @@ def test_the_methods_of_patterns_train_on_the_first_view(name):
         ("snca", {"trunk", "projector", "memory"}),
         ("grafit", {"trunk", "projector", "memory", "instance"}),
         ("plain", {"trunk", "head"}),
-        ("coarse2fine", {"trunk", "attention", "norm", "coarse_head", "fine_head", "centers", "upsampler"}),
+        ("coarse2fine", {"trunk", "attention", "norm", "first_head", "second_head", "centers", "upsampler"}),
     ],
 )
 def test_a_checkpoint_holds_no_labels(name, kept):
@@ -156,8 +156,8 @@ def test_three_clusters_for_a_hundred_images_and_two_at_least(images, clusters):
         ("ce_inst", {"classifier.weight": 3}),
         ("transfer", {"classifier.weight": 3}),
         ("plain", {"head.linear.weight": 3}),
-        ("bap", {"coarse_head.weight": 3, "centers": 3}),
-        ("coarse2fine", {"coarse_head.weight": 3, "fine_head.weight": 3, "centers": 3}),
+        ("bap", {"first_head.weight": 3, "centers": 3}),
+        ("coarse2fine", {"first_head.weight": 3, "second_head.weight": 3, "centers": 3}),
         ("db_center", {"head.linear.weight": 3, "centers": 3}),
         ("db_lgm", {"head.linear.weight": 3}),
         ("snca", {"memory.vectors": 25}),

@@ -64,11 +64,11 @@ def test_what_the_drawn_map_is_above_a_threshold_on_is_dropped_and_nothing_else(
 def test_all_three_images_are_classified_and_count_a_third_each(method):
     method, batch, seen = method
     losses = method.loss(batch)
-    for name, images in zip(("coarse", "crop", "drop"), seen[:3]):
-        scores = method.scores(method.coarse_head, method.attend(images)[0])
+    for name, images in zip(("first", "crop", "drop"), seen[:3]):
+        scores = method.scores(method.first_head, method.attend(images)[0])
         assert losses[name].item() == pytest.approx(F.cross_entropy(scores, batch.coarse).item() / 3, rel=1e-5)
-    assert len({round(losses[name].item(), 5) for name in ("coarse", "crop", "drop")}) == 3
-    three = losses["coarse"] + losses["crop"] + losses["drop"]
+    assert len({round(losses[name].item(), 5) for name in ("first", "crop", "drop")}) == 3
+    three = losses["first"] + losses["crop"] + losses["drop"]
     assert losses["total"].item() == pytest.approx((three + losses["center"]).item(), rel=1e-5)
 
 
