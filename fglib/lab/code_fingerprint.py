@@ -47,13 +47,14 @@ def code_fingerprint(*trained: tuple[str, str]) -> str:
 
     Raises ConfigError for a method that `fglib.methods.METHODS` does not list.
     """
-    table = _module("fglib.methods").defined["METHODS"].value
-    classes = {key.value: value.id for key, value in zip(table.keys, table.values)}
+    (table,) = _module("fglib.methods").defined["METHODS"].value.args
+    classes = {key.value: value.value.split(".") for key, value in zip(table.keys, table.values)}
     roots = list(LOOP)
     for method, backbone in trained:
         if method not in classes:
             raise unknown("method", method, classes)
-        roots += [("fglib.methods", classes[method]), BODIES.get(backbone, TORCHVISION)]
+        file, name = classes[method]
+        roots += [(f"fglib.methods.{file}", name), BODIES.get(backbone, TORCHVISION)]
     return _digest(roots)
 
 

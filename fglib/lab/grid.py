@@ -43,16 +43,17 @@ class Experiment:
     name: str
     title: str
     question: str
-    chapter: str
     common: dict
     variants: dict[str, dict]
     presets: dict[str, Preset]
+    chapter: str = ""  # where its results are read, if anywhere
     tune: dict = field(default_factory=dict)  # see fglib.lab.tune
     file: Path | None = None  # where it was read from
 
     def __post_init__(self) -> None:
         check_name(self.name, "experiment")
-        check_name(self.chapter, "chapter")
+        if self.chapter:
+            check_name(self.chapter, "chapter")
         for variant in self.variants:
             check_name(variant, "variant")
         check_distinct(tuple(self.variants), "variant")

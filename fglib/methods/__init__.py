@@ -14,45 +14,51 @@ A trunk is any module that maps images to features (B, dim), with an attribute `
 the feature map before pooling. It may compute in any float type: methods cast its features to the type of their heads.
 """
 
+from importlib import import_module
+
 from fglib.config import RunConfig
 from fglib.errors import ConfigError, unknown
-from fglib.methods.coarse2fine import BAP, WSDAN, Coarse2Fine, Upsampling
-from fglib.methods.grafit import SNCA, Baseline, CEInst, ClusterFitPlus, Grafit, GrafitFC, Inst, SNCAPlus
-from fglib.methods.patterns import Base, BaseIndi, BaseIndiEff, Fine, Indi
 from fglib.methods.protocol import Batch, Method, Task
-from fglib.methods.subtle import DB, DBGCE, DBLGM, DBPC, GCE, DBCenter, DBMaxEnt, DBSmoothing, Plain
-from fglib.methods.transfer import Transfer
 from fglib.models import build_trunk
 
-METHODS: dict[str, type[Method]] = {
-    "base": Base,
-    "fine": Fine,
-    "indi": Indi,
-    "base_indi": BaseIndi,
-    "base_indi_eff": BaseIndiEff,
-    "baseline": Baseline,
-    "clusterfit_plus": ClusterFitPlus,
-    "snca": SNCA,
-    "snca_plus": SNCAPlus,
-    "grafit_fc": GrafitFC,
-    "grafit": Grafit,
-    "inst": Inst,
-    "ce_inst": CEInst,
-    "transfer": Transfer,
-    "plain": Plain,
-    "bap": BAP,
-    "ws_dan": WSDAN,
-    "coarse2fine": Coarse2Fine,
-    "upsampler": Upsampling,
-    "db": DB,
-    "gce": GCE,
-    "db_gce": DBGCE,
-    "db_center": DBCenter,
-    "db_lgm": DBLGM,
-    "db_maxent": DBMaxEnt,
-    "db_pc": DBPC,
-    "db_smoothing": DBSmoothing,
-}
+
+def _classes(table: dict[str, str]) -> dict[str, type[Method]]:
+    places = {name: place.split(".") for name, place in table.items()}
+    return {name: getattr(import_module(f"fglib.methods.{file}"), cls) for name, (file, cls) in places.items()}
+
+
+# The name of a method, its file in this folder and its class there.
+METHODS = _classes(
+    {
+        "base": "patterns.Base",
+        "fine": "patterns.Fine",
+        "indi": "patterns.Indi",
+        "base_indi": "patterns.BaseIndi",
+        "base_indi_eff": "patterns.BaseIndiEff",
+        "baseline": "grafit.Baseline",
+        "clusterfit_plus": "grafit.ClusterFitPlus",
+        "snca": "grafit.SNCA",
+        "snca_plus": "grafit.SNCAPlus",
+        "grafit_fc": "grafit.GrafitFC",
+        "grafit": "grafit.Grafit",
+        "inst": "grafit.Inst",
+        "ce_inst": "grafit.CEInst",
+        "transfer": "transfer.Transfer",
+        "plain": "subtle.Plain",
+        "bap": "coarse2fine.BAP",
+        "ws_dan": "coarse2fine.WSDAN",
+        "coarse2fine": "coarse2fine.Coarse2Fine",
+        "upsampler": "coarse2fine.Upsampling",
+        "db": "subtle.DB",
+        "gce": "subtle.GCE",
+        "db_gce": "subtle.DBGCE",
+        "db_center": "subtle.DBCenter",
+        "db_lgm": "subtle.DBLGM",
+        "db_maxent": "subtle.DBMaxEnt",
+        "db_pc": "subtle.DBPC",
+        "db_smoothing": "subtle.DBSmoothing",
+    }
+)
 
 
 def find_method(name: str) -> type[Method]:

@@ -144,7 +144,7 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
     return Finding(
         source=experiment.name,
         preset=preset,
-        chapter=experiment.chapter,
+        chapter=experiment.chapter or None,
         seeds=len(by_seed),
         same=evidence.same,
         note=evidence.note,

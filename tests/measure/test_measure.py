@@ -149,7 +149,9 @@ def test_a_measure_that_a_method_cannot_have_is_refused(method, measure, member)
 def test_errors_while_training_need_a_classifier():
     check_measures(changed("base", errors_every=1))
     check_measures(changed("clusterfit_plus"))
-    with pytest.raises(ConfigError, match="train.errors_every wants the measure 'classification_error', which needs `logits`"):
+    with pytest.raises(
+        ConfigError, match="errors_every wants the measure 'classification_error', which needs `logits`"
+    ):
         check_measures(changed("clusterfit_plus", errors_every=1))
 
 
