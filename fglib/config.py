@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -174,6 +175,10 @@ class RunConfig(Checked):
         says how and not what, and so are values at their default: a new field with a default that changes nothing keeps
         the records made before it.
         """
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         train = dataclasses.replace(self.train, precision="float32")
         text = json.dumps(_non_default(dataclasses.replace(self, measure=(), train=train)), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]

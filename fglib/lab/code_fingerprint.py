@@ -70,11 +70,17 @@ def _digest(roots: list[Place]) -> str:
     while waiting:
         place = waiting.pop()
         if place is not None and place not in texts:
-            module = _module(place[0])
-            node = module.defined[place[1]]
-            texts[place] = _text(node)
-            waiting += [_home(*used) for used in _used(node, module)]
+            texts[place], used = _definition(place)
+            waiting += used
     return hashlib.sha256("\n".join(sorted(texts.values())).encode()).hexdigest()[:16]
+
+
+@cache
+def _definition(place: Place) -> tuple[str, list[Place | None]]:
+    """The text of a definition, and where what it uses is defined."""
+    module = _module(place[0])
+    node = module.defined[place[1]]
+    return _text(node), [_home(*used) for used in _used(node, module)]
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,14 @@ class Plan:
     @property
     def recorded(self) -> bool:
         """Whether there is a record of this training with all the measures the experiment asks for."""
+        return self.find() is not None
+
+    def find(self) -> Run | None:
+        """The record, None unless there is one with all the measures; RecordError when it is not readable."""
         if not (self.folder / "run.json").is_file():
-            return False
-        return set(self.config.measure) <= set(self.load().measured)
+            return None
+        run = self.load()
+        return run if set(self.config.measure) <= set(run.measured) else None
 
     def load(self) -> Run:
         """The record; RecordError when it is not readable."""

@@ -98,12 +98,13 @@ def ensure(
 
     wanted = plans(experiment, preset, seeds, variants, overrides, tweak=refresh)
     if not refresh:
-        refuse_other_data([plan.load() for plan in wanted if plan.recorded], data_dir)
+        refuse_other_data([run for run in map(Plan.find, wanted) if run is not None], data_dir)
     for _ in train_plans(wanted, device=device, data_dir=data_dir, refresh=refresh):
         pass
     return _collect(wanted[0].experiment, preset, wanted)
 
 
 def _collect(experiment: Experiment, preset: str, wanted: Sequence[Plan]) -> Results:
-    have = tuple(p.load() for p in wanted if p.recorded)
-    return Results(experiment, preset, have, tuple(p for p in wanted if not p.recorded))
+    found = [(plan, plan.find()) for plan in wanted]
+    have = tuple(run for _, run in found if run is not None)
+    return Results(experiment, preset, have, tuple(plan for plan, run in found if run is None))

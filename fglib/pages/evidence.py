@@ -161,8 +161,8 @@ def _readable(plans: list[lab.Plan]) -> tuple[list[lab.Run], list[str]]:
     found, damaged = [], []
     for plan in plans:
         try:
-            if plan.recorded:
-                found.append(plan.load())
+            if (run := plan.find()) is not None:
+                found.append(run)
         except RecordError as e:
             damaged.append(str(e))
     return found, damaged

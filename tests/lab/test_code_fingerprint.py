@@ -7,7 +7,7 @@ from fglib.lab import code_fingerprint as module
 from fglib.lab.code_fingerprint import code_fingerprint, function_fingerprint
 from fglib.methods import METHODS
 
-sources_of = module._module
+CACHES = (module._module, module._definition, function_fingerprint)
 
 LOSSES = '''
 """Losses."""
@@ -31,6 +31,11 @@ def other(x):
 GROUND = "SCALE = 2.0\n\ndef check_shape(x):\n    assert x > 0\n"
 
 
+def forget():
+    for cache in CACHES:
+        cache.cache_clear()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """package(**modules) -> fingerprint of losses.loss in a package of these sources."""
@@ -41,13 +46,11 @@ def package(tmp_path, monkeypatch):
             old.unlink()
         for file, source in ({"losses": LOSSES, "ground": GROUND} | sources).items():
             (tmp_path / f"{file}.py").write_text(source)
-        sources_of.cache_clear()
-        function_fingerprint.cache_clear()
+        forget()
         return function_fingerprint(module, name)
 
     yield take
-    sources_of.cache_clear()
-    function_fingerprint.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(
