@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import threading
 from pathlib import Path
 
 from jupyter_client.manager import AsyncKernelManager
@@ -27,12 +28,13 @@ class ForkedKernel(CONTEXT.Process):
         self.connection_file, self.folder = connection_file, folder
 
     def run(self) -> None:
-        """Be a kernel until it is shut down, or until the process that it was forked from is gone."""
+        """Be a kernel until it is shut down, or until the process that started it is gone."""
         from ipykernel.kernelapp import IPKernelApp
 
         os.setsid()  # Ctrl-C in the terminal is for the build, which then ends its kernels
         os.chdir(self.folder)
-        IPKernelApp.launch_instance(["-f", self.connection_file, "--log-level=ERROR"], parent_handle=os.getppid())
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        IPKernelApp.launch_instance(["-f", self.connection_file, "--log-level=CRITICAL"])  # no greeting
 
     def poll(self) -> int | None:
         """The exit code; None while the process runs."""
@@ -56,6 +58,11 @@ class ForkedKernelManager(AsyncKernelManager):
         self.provisioner.process = ForkedKernel(self.connection_file, how["cwd"])
         self.provisioner.process.start()
         self._reconcile_connection_info(self.provisioner.connection_info)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def execute(notebook: NotebookNode, name: str, folder: Path) -> NotebookNode:

@@ -2,12 +2,16 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import nbformat.v4 as nb
+import psutil
 import pytest
+from processes import HANG
 
 from fglib.errors import FglibError
 from fglib.pages import executed, kernels
@@ -134,3 +138,18 @@ def test_kernels_can_be_ended(book):
         with pytest.raises(FglibError, match="Kernel died"):
             outcome.result()
     assert multiprocessing.active_children() == []
+
+
+def test_a_kernel_ends_with_the_process_that_started_it(book):
+    folder = book(a="import os\nopen('.pid', 'w').write(str(os.getpid()))\nos.rename('.pid', 'pid')\nwhile True: pass")
+    start = "import sys; from fglib.pages import executed; executed.executed(open(sys.argv[1]).read())"
+    with subprocess.Popen([sys.executable, "-c", start, str(folder / "a.ipynb")]) as process:
+        while not (folder / "pid").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    kernel = int((folder / "pid").read_text())
+    deadline = time.monotonic() + HANG
+    while psutil.pid_exists(kernel):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
