@@ -15,6 +15,19 @@ from fglib.errors import BusyError
 from fglib.lab.plan import Plan, plans
 from fglib.lab.records import Run
 from fglib.lab.results import Results, ensure, recorded
+from fglib.lab.tryout import TriedOut, try_out
 from fglib.lab.workers import train_plan, train_plans
 
-__all__ = ["BusyError", "Plan", "Results", "Run", "ensure", "plans", "recorded", "train_plan", "train_plans"]
+__all__ = [
+    "BusyError",
+    "Plan",
+    "Results",
+    "Run",
+    "TriedOut",
+    "ensure",
+    "plans",
+    "recorded",
+    "train_plan",
+    "train_plans",
+    "try_out",
+]

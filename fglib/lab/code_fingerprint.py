@@ -8,6 +8,7 @@ and calls of functions named `check...` whose result is not used. Moving a defin
 
 import ast
 import hashlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -62,6 +63,20 @@ def code_fingerprint(*trained: tuple[str, str]) -> str:
 def function_fingerprint(module: str, name: str) -> str:
     """Sixteen hex digits for one function of the package and everything in the package that it uses."""
     return _digest([(module, name)])
+
+
+def source_digest(cls: type) -> str:
+    """Eight hex digits for the source of a class that is not of the package, such as one written in a notebook."""
+    members = [f"{cls.__name__}({', '.join(base.__name__ for base in cls.__bases__)})"]
+    for name, member in vars(cls).items():
+        if inspect.isfunction(member):
+            try:
+                members.append(inspect.getsource(member))
+            except OSError:  # typed at a prompt
+                members.append(f"{name} {member.__code__.co_code.hex()} {member.__code__.co_consts}")
+        elif not name.startswith("__"):
+            members.append(f"{name} = {member!r}")
+    return hashlib.sha256("\n".join(members).encode()).hexdigest()[:8]
 
 
 def _digest(roots: list[Place]) -> str:

@@ -70,6 +70,11 @@ def checkpoints_dir(experiment: Path | None = None, tweak: bool = False) -> Path
     return _place("FGLIB_CHECKPOINTS", "checkpoints", ".", experiment, tweak)
 
 
+def tried_dir(experiment: Path | None) -> Path:
+    """Folder of what `lab.try_out` makes, whatever the environment says: never among records."""
+    return (tweaks() if experiment is None or _of_book(experiment) else experiment.parent / "tweaks") / "tried"
+
+
 def _place(variable: str, name: str, home: str, experiment: Path | None, tweak: bool) -> Path:
     if os.environ.get(variable):
         return user_path(os.environ[variable]).absolute()

@@ -1,14 +1,14 @@
 """Plans: the runs that an experiment names, where each one's record and weights lie, and what it starts from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fglib.config import RunConfig
 from fglib.errors import ConfigError
-from fglib.lab.code_fingerprint import code_fingerprint
+from fglib.lab.code_fingerprint import code_fingerprint, source_digest
 from fglib.lab.grid import Experiment, check_distinct, load_experiment
-from fglib.lab.places import checkpoints_dir, experiment_path, results_dir
+from fglib.lab.places import checkpoints_dir, experiment_path, results_dir, tried_dir
 from fglib.lab.records import Run, read_record
 
 
@@ -24,21 +24,24 @@ class Plan:
     start: "Plan | None" = None  # the run that it starts from
     overrides: dict = field(default_factory=dict)  # what differs from the experiment in `config`
     tweak: bool = False  # what a reader changed or repeats: it lies apart from the book's records
+    tried: type | None = None  # a class that a reader tries out in place of the configuration's method
 
     @property
     def name(self) -> str:
         """Folder name of the run."""
-        return f"{self.variant}.{self.preset}.s{self.seed}.{self.config.key()}"
+        name = f"{self.variant}.{self.preset}.s{self.seed}.{self.config.key()}"
+        return f"{name}.{self.tried.__name__}.{source_digest(self.tried)}" if self.tried else name
 
     @property
     def folder(self) -> Path:
         """Where the record is or would be."""
-        return results_dir(self.experiment.file, self.tweak) / self.experiment.name / self.name
+        place = tried_dir(self.experiment.file) if self.tried else results_dir(self.experiment.file, self.tweak)
+        return place / self.experiment.name / self.name
 
     @property
     def checkpoint(self) -> Path:
         """Where the weights are or would be."""
-        place = checkpoints_dir(self.experiment.file, self.tweak)
+        place = tried_dir(self.experiment.file) if self.tried else checkpoints_dir(self.experiment.file, self.tweak)
         return place / self.experiment.name / f"{self.name}.safetensors"
 
     @property
@@ -50,7 +53,8 @@ class Plan:
     def code(self) -> str:
         """Fingerprint of the code that trains this run and those that it starts from."""
         configs = [plan.config for plan in (self, *self.starts)]
-        return code_fingerprint(*((config.method.name, config.model.backbone) for config in configs))
+        code = code_fingerprint(*((config.method.name, config.model.backbone) for config in configs))
+        return f"{code} {source_digest(self.tried)}" if self.tried else code
 
     @property
     def trained(self) -> bool:
@@ -123,3 +127,12 @@ def _with_start(config: RunConfig, preset: str) -> tuple[RunConfig, Plan | None]
             f"`start` leads from {start.experiment} ({start.variant}) back to itself; name another run"
         ) from None
     return replace(config, start=replace(start, preset=preset, key=first.config.key())), first
+
+
+def flat(overrides: dict, *above: str) -> Iterator[tuple[str, object]]:
+    """Nested settings as pairs of a dotted key and a value."""
+    for key, value in overrides.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, *above, key)
+        else:
+            yield ".".join((*above, key)), value

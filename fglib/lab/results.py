@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fglib.errors import ConfigError
+from fglib.errors import ConfigError, unknown
 from fglib.lab.grid import Experiment, load_experiment
 from fglib.lab.places import experiment_path
 from fglib.lab.plan import Plan, plans
@@ -37,8 +37,7 @@ class Results:
 
     def values(self, variant: str, metric: str) -> np.ndarray:
         """A metric of a variant over its seeds (seeds,); empty where the method does not have it."""
-        found = [r.metrics.get(metric) for r in self.of(variant)]
-        return np.array([v for v in found if v is not None])
+        return values(self.of(variant), metric)
 
     def differences(self, one: str, other: str, metric: str, other_metric: str | None = None) -> np.ndarray:
         """Differences (seeds,) of a metric between two variants, or two metrics, paired by the seeds that have both."""
@@ -52,6 +51,12 @@ class Results:
         """The command that trains what is missing (the paper's preset where nothing is recorded)."""
         preset = self.preset or ("paper" if "paper" in self.experiment.presets else "cpu")
         return f"fglib train {self.experiment.name} --preset {preset}"
+
+
+def values(runs: Sequence[Run], metric: str) -> np.ndarray:
+    """A metric of some runs; those that do not have it are left out."""
+    found = [run.metrics.get(metric) for run in runs]
+    return np.array([v for v in found if v is not None])
 
 
 def recorded(experiment: str | Experiment, variants: Sequence[str] | None = None) -> Results:
@@ -86,9 +91,9 @@ def ensure(
     """Results of an experiment: loaded where recorded, trained where missing.
 
     Preset "recorded" only loads, and takes the best preset there is; any other trains what it lacks. `refresh`
-    trains again. `overrides` changes configuration keys, as in {"train": {"epochs": 5}}. What either gives of an
-    experiment of the book is kept in _build/tweaks: the book's own records stay as they are. Raises RecordError for
-    a record whose images or labels have changed since.
+    trains again. `overrides` changes configuration keys, as in {"train": {"epochs": 5}}; an option of a method changes
+    those that take it. What either gives of an experiment of the book is kept in _build/tweaks: the book's own records
+    stay as they are. Raises RecordError for a record whose images or labels have changed since.
     """
     if preset == "recorded":
         if refresh or overrides:
@@ -96,12 +101,39 @@ def ensure(
         return recorded(experiment, variants)
     from fglib.lab.standing import refuse_other_data
 
-    wanted = plans(experiment, preset, seeds, variants, overrides, tweak=refresh)
+    wanted = _plans(experiment, preset, seeds, variants, overrides or {}, refresh)
     if not refresh:
         refuse_other_data([run for run in map(Plan.find, wanted) if run is not None], data_dir)
     for _ in train_plans(wanted, device=device, data_dir=data_dir, refresh=refresh):
         pass
     return _collect(wanted[0].experiment, preset, wanted)
+
+
+def _plans(
+    experiment: str,
+    preset: str,
+    seeds: Sequence[int] | None,
+    variants: Sequence[str] | None,
+    overrides: dict,
+    tweak: bool,
+) -> list[Plan]:
+    """`plans` in which options of methods are overridden where the method takes them; ConfigError where none does."""
+    options = overrides.get("method", {}).get("options", {})
+    if not options:
+        return plans(experiment, preset, seeds, variants, overrides, tweak)
+    from fglib.methods import find_method, options_of
+
+    as_it_is = plans(experiment, preset, seeds, variants, tweak=tweak)
+    known = {plan.variant: options_of(find_method(plan.config.method.name)) for plan in as_it_is}
+    for option in options.keys() - set().union(*known.values()):
+        raise unknown("option", option, set().union(*known.values()), f"the methods of {as_it_is[0].experiment.name}")
+    wanted = []
+    for plan in as_it_is:
+        fitting = {name: value for name, value in options.items() if name in known[plan.variant]}
+        others = {key: value for key, value in overrides.items() if key != "method"}
+        changed = others | ({"method": overrides["method"] | {"options": fitting}} if fitting else {})
+        wanted += plans(plan.experiment, preset, [plan.seed], [plan.variant], changed, tweak)
+    return wanted
 
 
 def _collect(experiment: Experiment, preset: str, wanted: Sequence[Plan]) -> Results:

@@ -54,12 +54,17 @@ def identity(plan: Plan, state: str) -> dict[str, str]:
     return {"key": plan.config.key(), "data": state, "code": plan.code}
 
 
-def start(config: RunConfig, data: DataSet, pretrained: Trunk | None = None) -> Method:
-    """A fresh method for a configuration, its weights drawn from the seed; sees no label that is hidden."""
+def start(
+    config: RunConfig, data: DataSet, pretrained: Trunk | None = None, method: type[Method] | None = None
+) -> Method:
+    """A fresh method for a configuration, its weights drawn from the seed; sees no label that is hidden.
+
+    method: a class that takes the place of the one that is named.
+    """
     fine = config.data.fine if config.use_fine else None
     task = Task.of(training_view(config, data), config.data.coarse, fine, pretrained)
     torch.manual_seed(config.seed)
-    method = build_method(config, task)
+    method = build_method(config, task, method)
     if hasattr(method.trunk, "prepare"):
         rows = torch.linspace(0, len(data.train) - 1, min(len(data.train), PREPARED)).long()
         method.trunk.prepare(to_unit_interval(data.train.pixels(rows)))
@@ -85,7 +90,7 @@ def train_one(
     Returns what `records.write_record` takes: metrics, history, arrays, origin and fingerprints.
     """
     for each in (plan, *plan.starts):
-        check_measures(each.config)
+        check_measures(each.config, each.tried)
     place = pick_device(device)
     if place.type == "cuda":
         torch.cuda.reset_peak_memory_stats(place)
@@ -131,7 +136,7 @@ def _prepared(plan: Plan, device: torch.device, data_dir: str | None, state: str
             return None
         pretrained = outcome[0].method.trunk
     data = load_data(config.data, data_dir, state)
-    return Trained(start(config, data, pretrained), data, config, str(device))
+    return Trained(start(config, data, pretrained, plan.tried), data, config, str(device))
 
 
 def _train(

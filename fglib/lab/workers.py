@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 from fglib.errors import BusyError, FglibError, RecordError
-from fglib.lab.plan import Plan
+from fglib.lab.plan import Plan, flat
 from fglib.lab.records import write_record
 from fglib.lab.refresh import marked, to_train
 
@@ -133,7 +133,7 @@ def _start(plan: Plan, jobs: int, how: dict) -> subprocess.Popen:
 
     command = [sys.executable, "-m", "fglib", "train", str(plan.experiment.file), "--json", "--device", how["device"]]
     command += ["--preset", plan.preset, "--variants", plan.variant, "--seeds", str(plan.seed)]
-    command += [f"--set={key}={json.dumps(value)}" for key, value in _flat(plan.overrides)]
+    command += [f"--set={key}={json.dumps(value)}" for key, value in flat(plan.overrides)]
     command += ["--data-dir", str(how["data_dir"])] if how["data_dir"] else []
     command += ["--refresh", *([] if plan.tweak else ["--replace"])] if how["refresh"] else []
     command += [] if how["deadline"] is None else [f"--max-minutes={(how['deadline'] - time.monotonic()) / 60}"]
@@ -184,15 +184,6 @@ def _end(processes: list[subprocess.Popen]) -> None:
         for process in processes:
             process.kill()
             process.wait()
-
-
-def _flat(overrides: dict, *above: str) -> Iterator[tuple[str, object]]:
-    """Nested settings as pairs of a dotted key and a value."""
-    for key, value in overrides.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, *above, key)
-        else:
-            yield ".".join((*above, key)), value
 
 
 def _label(plan: Plan) -> str:

@@ -10,7 +10,7 @@ from fglib.errors import ConfigError, unknown
 from fglib.measure import basic, coarse2fine, grafit, patterns, subtle, within
 from fglib.measure.subtle import classification_error
 from fglib.measure.trained import Arrays, Metrics, Trained
-from fglib.methods import find_method
+from fglib.methods import Method, find_method
 
 MEASURES = {
     "accuracy": basic.accuracy,
@@ -50,12 +50,12 @@ NEEDS = {
 }
 
 
-def check_measures(config: RunConfig) -> None:
+def check_measures(config: RunConfig, method: type[Method] | None = None) -> None:
     """ConfigError for a measure of the configuration that does not exist or that its method cannot have.
 
     Called before training: what is measured comes after it.
     """
-    method = find_method(config.method.name)
+    method = method or find_method(config.method.name)
     wanted = [("measure", name) for name in config.measure]
     wanted += [("train.errors_every", "classification_error")] if config.train.errors_every else []
     for key, name in wanted:

@@ -14,6 +14,7 @@ A trunk is any module that maps images to features (B, dim), with an attribute `
 the feature map before pooling. It may compute in any float type: methods cast its features to the type of their heads.
 """
 
+import inspect
 from importlib import import_module
 
 from fglib.config import RunConfig
@@ -68,9 +69,23 @@ def find_method(name: str) -> type[Method]:
     return METHODS[name]
 
 
-def build_method(config: RunConfig, task: Task) -> Method:
-    """The method a configuration names, on a fresh trunk; call `torch.manual_seed` before for a fixed start."""
-    method = find_method(config.method.name)
+def options_of(method: type[Method]) -> set[str]:
+    """The names of a method's options, those that it hands on to its base included."""
+    found: set[str] = set()
+    for cls in method.__mro__:
+        parameters = inspect.signature(cls.__init__).parameters.values() if "__init__" in vars(cls) else ()
+        found |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return found - {"self", "trunk", "task"}
+
+
+def build_method(config: RunConfig, task: Task, method: type[Method] | None = None) -> Method:
+    """The method a configuration names, on a fresh trunk; call `torch.manual_seed` before for a fixed start.
+
+    method: a class that takes the place of the one that is named.
+    """
+    method = method or find_method(config.method.name)
     if method.needs_fine and not config.use_fine:
         raise ConfigError(
             f"method '{config.method.name}' trains on the fine labels ('{config.data.fine}'), which the "
@@ -85,4 +100,4 @@ def build_method(config: RunConfig, task: Task) -> Method:
         raise ConfigError(f"method.options of '{config.method.name}': {e}") from e
 
 
-__all__ = ["METHODS", "Batch", "Method", "Task", "build_method", "find_method"]
+__all__ = ["METHODS", "Batch", "Method", "Task", "build_method", "find_method", "options_of"]

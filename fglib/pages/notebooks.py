@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fglib.documents import read_text
 from fglib.errors import ConfigError, FglibError, unknown
 from fglib.lab.places import book, root
-from fglib.pages.chapter import assigned, check_parameter
+from fglib.pages.chapter import assigned, read_parameter
 from fglib.storage import user_path
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _check(parameters: dict, notebook: "NotebookNode", name: str) -> None:
         if parameter not in known:
             raise unknown("parameter", parameter, known, name)
         if checked:
-            check_parameter(parameter, value)
+            read_parameter(parameter, value)
 
 
 def _literal(path: Path) -> str:

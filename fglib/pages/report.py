@@ -13,8 +13,10 @@ from IPython.display import HTML, Markdown
 from fglib.errors import unknown
 from fglib.lab.grid import Experiment, load_experiment
 from fglib.lab.places import experiment_path
-from fglib.lab.records import not_current
-from fglib.lab.results import Results
+from fglib.lab.plan import flat
+from fglib.lab.records import Run, not_current
+from fglib.lab.results import Results, values
+from fglib.lab.tryout import TriedOut
 from fglib.methods import METHODS
 from fglib.pages.benchmarks import benchmark as benchmark
 from fglib.pages.html import render
@@ -37,8 +39,35 @@ def metric_table(results: Results, metrics: Sequence[str], paper: dict[str, Sequ
             if paper:
                 value = paper.get(variant, [None] * len(metrics))[i]
                 row[f"{label(metric)}, paper"] = "–" if value is None else f"{value:.2f}"
-        rows[label(variant)] = row
+        rows[label(variant) + _changes(results.of(variant))] = row
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def tried_table(found: TriedOut, metrics: Sequence[str], digits: int = 1) -> pd.DataFrame:
+    """What `lab.try_out` gave, beside the book's own class under the same conditions and the recorded runs.
+
+    The last training loss is there to show that a change took effect, which few steps may not show in what is measured.
+    """
+    own, preset = label(found.variant), found.own[0].plan.preset
+    changes = _changes(found.own)
+    rows = {
+        f"{own}, {preset}{changes}": found.own,
+        f"{found.method.__name__}, {preset}{changes}": found.tried,
+        f"{own}, recorded ({found.recorded.preset})": found.recorded.of(found.variant),
+    }
+    table = {}
+    for name, runs in rows.items():
+        if runs:
+            last = np.array([run.history[-1]["total"] for run in runs])
+            table[name] = {"n": len(runs), "loss in the last epoch": mean_and_spread(last, 2)}
+            table[name] |= {label(metric): mean_and_spread(values(runs, metric), digits) for metric in metrics}
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
+def _changes(runs: Sequence[Run]) -> str:
+    """What differs from the experiment in some runs, to stand behind their name."""
+    changed = sorted({f"{k}={v}" for run in runs for k, v in flat(run.plan.overrides) if k != "measure"})
+    return f" ({', '.join(changed)})" if changed else ""
 
 
 def mean_and_spread(values: np.ndarray, digits: int = 1) -> str:
@@ -69,7 +98,8 @@ def provenance(results: Results) -> Markdown:
     seconds = np.array([p["seconds"] for p in runs])
     device = ", ".join(d if d != "cpu" else " / ".join(seen["processor"]) for d in seen["device"])
     text = (
-        f"**Provenance.** Experiment `{results.experiment.name}`, preset `{results.preset}`, {len(runs)} runs, seeds "
+        f"**Provenance.** Experiment `{results.experiment.name}`, preset `{results.preset}`{_changes(results.runs)}, "
+        f"{len(runs)} runs, seeds "
         f"{', '.join(str(s) for s in sorted({r.plan.seed for r in results.runs}))}; trained on {device} in "
         f"{seconds.mean():.0f} s each on average ({seconds.sum() / 60:.0f} min in all), {', '.join(seen['date'])}, "
         f"revision {', '.join(seen['revision'])}, torch {runs[0]['versions']['torch']}."

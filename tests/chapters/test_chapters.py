@@ -10,15 +10,17 @@ from types import ModuleType
 
 import matplotlib
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from processes import run
 
-from fglib.errors import ConfigError
+from fglib.errors import ConfigError, FglibError
 from fglib.lab.places import book
 from fglib.pages.chapter import check_parameters
+from fglib.pages.notebooks import execute
 
 CHAPTERS = sorted(p for p in book().glob("*.ipynb") if re.match(r"\d\d_", p.name))
 
@@ -68,7 +70,7 @@ def test_papermill_runs_a_chapter(environment, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-GOOD = {"preset": "recorded", "seeds": None, "device": "auto", "refresh": False, "data_dir": None}
+GOOD = {"preset": "recorded", "seeds": None, "device": "auto", "refresh": False, "data_dir": None, "overrides": {}}
 
 
 def test_good_parameters_become_keyword_arguments():
@@ -76,15 +78,27 @@ def test_good_parameters_become_keyword_arguments():
     assert dict(**checked) == GOOD | {"seeds": [0, 1], "preset": "cpu"}
 
 
+def test_a_text_that_reads_as_what_is_wanted_is_taken():
+    """papermill's `-p` hands on texts, where `-y` hands on values."""
+    names = GOOD | {"seeds": "[0]", "refresh": "true", "overrides": "{train: {epochs: 2}}"}
+    checked = check_parameters(names)
+    assert (checked.seeds, checked.refresh, checked.overrides) == ([0], True, {"train": {"epochs": 2}})
+    assert names["seeds"] == [0] and names["refresh"] is True  # in the notebook too
+    assert check_parameters(GOOD | {"seeds": "null", "data_dir": "12"}).data_dir == "12"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"preset": "papre"}, "unknown preset 'papre'; did you mean 'paper'"),
         ({"seeds": 3}, "'seeds' must be a list of whole numbers"),
-        ({"seeds": "[0,1]"}, "'seeds' must be a list of whole numbers"),
+        ({"seeds": "[0, x]"}, "'seeds' must be a list of whole numbers"),
+        ({"seeds": "[0"}, "parameter 'seeds'"),
         ({"seeds": [True]}, "'seeds' must be a list of whole numbers"),
         ({"seeds": []}, "'seeds' must be a list of whole numbers"),
-        ({"refresh": "true"}, "'refresh' must be True or False, got 'true'"),
+        ({"refresh": "maybe"}, "'refresh' must be True or False, got 'maybe'"),
+        ({"overrides": "train"}, "'overrides' must map sections to settings"),
+        ({"overrides": {"train": 3}}, "'overrides' must map sections to settings"),
         ({"device": None}, "'device' must be"),
         ({"data_dir": 1}, "'data_dir' must be"),
         ({"In": ["", "preset = 1", "# Parameters\nseed = 3\n"]}, "unknown parameter 'seed'; did you mean 'seeds'"),
@@ -93,3 +107,62 @@ def test_good_parameters_become_keyword_arguments():
 def test_bad_parameters_are_named(change, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         check_parameters(GOOD | change)
+
+
+# The cell of a chapter that readers edit
+
+EDITED = "11_coarse_to_fine"
+BODY = "return super().instance_loss(10 * F.normalize(f, dim=1), batch)"
+
+
+def test_every_chapter_has_a_cell_to_edit():
+    for path in CHAPTERS:
+        cells = {cell.id: cell for cell in load_notebook_node(str(path)).cells}
+        source = cells["change"].source
+        assert "class " in source and "lab.try_out(" in source and "report.tried_table(" in source, path.stem
+        assert not {"hide-input", "remove-input"} & set(cells["change"].metadata.get("tags", [])), path.stem
+        assert "smoke" in cells["change-md"].source, path.stem
+
+
+def edited(old, new):
+    """A chapter's notebook, cut to what its cell to edit needs, with an edit in that cell."""
+    notebook = load_notebook_node(str(book() / f"{EDITED}.ipynb"))
+    notebook.cells = [cell for cell in notebook.cells if cell.id in ("parameters", "check", "imports", "change")]
+    assert old in notebook.cells[-1].source
+    notebook.cells[-1].source = notebook.cells[-1].source.replace(old, new)
+    return notebook
+
+
+def git_status():
+    return run("git", "-C", str(book()), "status", "--porcelain", "--ignored", "results").stdout
+
+
+def test_an_edited_cell_gives_the_new_number_and_leaves_the_records(shell, monkeypatch):
+    monkeypatch.chdir(book())
+    before, found = git_status(), {}
+    edits = {
+        "as it is": (BODY, BODY),
+        "again": (BODY, BODY),
+        "changed lambda": ("measure=", 'method={"options": {"lambda_i": 30.0}}, measure='),
+        "changed loss": (BODY, "return 0.0 * super().instance_loss(f, batch)"),
+    }
+    for name, edit in edits.items():
+        shell.reset()
+        for cell in edited(*edit).cells:
+            if cell.cell_type == "code":
+                shell.run_cell(cell.source, store_history=True).raise_error()
+        tried = shell.user_ns["tried"]
+        found[name] = tried.tried[0].history[0]
+        assert len(tried.recorded.of("base_indi")) > 1
+    assert found["as it is"] == found["again"]
+    assert found["changed lambda"]["total"] > 2 * found["as it is"]["total"]
+    assert found["changed loss"]["instance"] == 0 < found["as it is"]["instance"]
+    assert git_status() == before
+
+
+def test_a_broken_loss_stops_the_notebook_at_the_cell_with_its_own_error(tmp_path):
+    before = git_status()
+    nbformat.write(edited(BODY, "return f.no_such_thing"), tmp_path / "broken.ipynb")
+    with pytest.raises(FglibError, match="chapter broken stopped: AttributeError: 'Tensor' object has no attribute"):
+        execute(str(tmp_path / "broken.ipynb"), {"preset": "recorded"}, tmp_path / "out.ipynb")
+    assert "no_such_thing" in (tmp_path / "out.ipynb").read_text() and git_status() == before

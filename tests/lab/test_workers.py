@@ -17,6 +17,7 @@ from fglib.cli.shared import overrides
 from fglib.errors import BusyError, FglibError
 from fglib.lab import workers
 from fglib.lab.lock import alone
+from fglib.lab.plan import flat
 from fglib.lab.workers import train_all, train_plan
 
 YAML = """
@@ -180,9 +181,9 @@ def test_the_exit_code_is_the_outcome(plans, capsys):
 
 def test_settings_become_dotted_keys():
     settings = {"train": {"epochs": 2}, "method": {"options": {"lambda_i": 0.1}}, "measure": ["accuracy"], "data": {}}
-    flat = dict(workers._flat(settings))
-    assert flat == {"train.epochs": 2, "method.options.lambda_i": 0.1, "measure": ["accuracy"], "data": {}}
-    assert overrides([f"{key}={json.dumps(value)}" for key, value in flat.items()]) == settings
+    pairs = dict(flat(settings))
+    assert pairs == {"train.epochs": 2, "method.options.lambda_i": 0.1, "measure": ["accuracy"], "data": {}}
+    assert overrides([f"{key}={json.dumps(value)}" for key, value in pairs.items()]) == settings
 
 
 def test_a_bar_becomes_lines_that_come_now_and_then(plans):
