@@ -152,7 +152,7 @@ def test_an_option_changes_the_methods_that_take_it(tiny):
     assert {run.plan.variant: run.plan.overrides != {} for run in found.runs} == {
         "base": False,
         "fine": False,
-        "indi": True,
+        "images": True,
     }
     with pytest.raises(ConfigError, match="unknown option 'lambda_j' in the methods of tiny; did you mean 'lambda_i'"):
         lab.ensure(tiny, "smoke", device="cpu", overrides={"method": {"options": {"lambda_j": 0.3}}})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fglib import benchmarks
+from fglib.pages import benchmarks
 
 RECORD = {
     "seconds": {"ours": 3.0, "peer": 2.0},
