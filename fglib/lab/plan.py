@@ -41,7 +41,7 @@ class Plan:
     @property
     def checkpoint(self) -> Path:
         """Where the weights are or would be."""
-        place = tried_dir(self.experiment.file) if self.tried else checkpoints_dir(self.experiment.file, self.tweak)
+        place = checkpoints_dir(self.experiment.file, self.tweak)
         return place / self.experiment.name / f"{self.name}.safetensors"
 
     @property

@@ -153,7 +153,7 @@ def _train(
         training_view(config, trained.data),
         config,
         device=device,
-        checkpoint=plan.checkpoint,
+        checkpoint=None if plan.tried else plan.checkpoint,  # which is trained anew at every call
         identity=identity(plan, state),
         deadline=deadline,
         label=label,

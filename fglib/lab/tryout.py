@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fglib.errors import ConfigError, FglibError, shortened
-from fglib.lab import refresh
-from fglib.lab.plan import Plan, plans
-from fglib.lab.records import Run
+from fglib.errors import ConfigError, shortened
+from fglib.lab.plan import plans
+from fglib.lab.records import Run, write_record
 from fglib.lab.results import Results, recorded
-from fglib.lab.workers import train_plan
 
 
 @dataclass(frozen=True)
@@ -46,20 +44,19 @@ def try_out(
     Raises ConfigError for a class that is no method and for an unknown variant, preset or setting. An error of the
     class itself is raised as it is.
     """
+    from fglib.lab.run import train_one
     from fglib.methods import Method, find_method
 
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise ConfigError(f"{shortened(method)} is no subclass of fglib.methods.Method, which lab.try_out trains")
     wanted = plans(experiment, preset, seeds, [variant], overrides, tweak=True)
-    how = {"device": device, "data_dir": data_dir}
-    own = [_train(replace(plan, tried=find_method(plan.config.method.name)), **how) for plan in wanted]
-    tried = [_train(replace(plan, tried=method), **how) for plan in wanted]
-    return TriedOut(variant, method, tuple(tried), tuple(own), recorded(wanted[0].experiment, [variant]))
 
+    def train(cls: type) -> tuple[Run, ...]:
+        plans = [replace(plan, tried=cls) for plan in wanted]
+        for plan in plans:
+            label = "" if preset == "smoke" else f"{cls.__name__} seed {plan.seed}"  # smoke takes moments
+            write_record(plan, *train_one(plan, device=device, data_dir=data_dir, label=label))
+        return tuple(plan.load() for plan in plans)
 
-def _train(plan: Plan, **how) -> Run:
-    refresh.discard(plan)  # of an earlier call, which may have been stopped
-    refresh.end(plan)
-    if not train_plan(plan, refresh=True, **how):
-        raise FglibError(f"{plan.name} was stopped before its end; call lab.try_out again")
-    return plan.load()
+    own, tried = train(find_method(wanted[0].config.method.name)), train(method)
+    return TriedOut(variant, method, tried, own, recorded(wanted[0].experiment, [variant]))
