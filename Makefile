@@ -33,8 +33,8 @@ lint: $(STAMP)
 # Every chapter at the preset smoke; between them the chapters train every method.
 smoke: $(STAMP)
 	@set -e; for chapter in book/[0-9]*.ipynb; do \
-	  echo "fglib run $$(basename "$$chapter" .ipynb) --preset smoke"; \
-	  $(BIN)/fglib run "$$(basename "$$chapter" .ipynb)" --preset smoke; \
+	  echo "fglib chapter $$(basename "$$chapter" .ipynb) --preset smoke"; \
+	  $(BIN)/fglib chapter "$$(basename "$$chapter" .ipynb)" --preset smoke; \
 	done
 
 # Every benchmark beside its peers, on a machine that does nothing else; records go to the book, targets are summed up.
