@@ -1,9 +1,13 @@
 """Evidence: damaged records count as not recorded, and functions take the arguments that are named for them."""
 
+import sys
+
 import pytest
 
 from fglib import lab
+from fglib.documents import read_json
 from fglib.errors import ConfigError, RecordError
+from fglib.lab import records
 from fglib.lab.records import write_record
 from fglib.pages import claims
 from fglib.pages.claims import Claim, judge
@@ -81,3 +85,19 @@ def test_a_derived_number_takes_the_runs_and_its_arguments(recorded):
     }
     with pytest.raises(ConfigError, match="does not take the arguments|there is no"):
         judge(claim(**fields))
+
+
+def test_a_record_reaches_its_verdict_in_at_most_eight_calls(recorded, monkeypatch):
+    deepest = []
+
+    def calls(path, what):
+        frame, names = sys._getframe(1), [judge.__name__]
+        while frame.f_code is not judge.__code__:
+            names += [frame.f_code.co_name] if frame.f_code.co_name.isidentifier() else []  # no comprehensions
+            frame = frame.f_back
+        deepest.append(len(names))
+        return read_json(path, what)
+
+    monkeypatch.setattr(records, "read_json", calls)
+    assert judge(claim(experiment="omniglot", preset="cpu")).verdict == "reproduced"
+    assert deepest and max(deepest) <= 8
