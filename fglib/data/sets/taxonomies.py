@@ -6,6 +6,7 @@ Each returns (train, test), and for test takes the validation images, whose labe
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fglib.data.folder import Listing, image_sets, list_images
@@ -62,6 +63,9 @@ def inaturalist(
     paths = _categories(base / "categories.json")
     listings = [_competition_split(base / f"{split}{year}.json", store, paths) for split in ("train", "val")]
     return image_sets(listings, RANKS, size, resident=resident, skip_corrupt=skip_corrupt, qualify=True)
+
+
+inaturalist2018, inaturalist2019 = partial(inaturalist, 2018), partial(inaturalist, 2019)
 
 
 def inaturalist2017(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
