@@ -36,7 +36,7 @@ def box_from_map(map: Tensor | np.ndarray, threshold: float = 0.5) -> tuple[int,
 def boxes_from_maps(maps: Tensor, threshold: float = 0.5, smooth: int = 0) -> Tensor:
     """`box_from_map` of every map, `smoothed` first: (n, H, W) numbers to boxes (n, 4), float32 on the CPU."""
     _check_threshold(threshold)
-    maps = smoothed(maps.detach().cpu(), smooth)
+    maps = smoothed(maps.detach().cpu(), smooth).double().numpy()
     return torch.tensor([box_from_map(values, threshold) for values in maps], dtype=torch.float32)
 
 

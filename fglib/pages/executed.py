@@ -46,7 +46,8 @@ def execute_all() -> None:
         old.unlink(missing_ok=True)
     missing = {chapter: text for chapter, text in texts.items() if not _place(text).is_file()}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ended = {chapter: pool.submit(_try, chapter, text) for chapter, text in missing.items()}
+        longest_first = sorted(missing.items(), key=lambda item: -len(item[1]))  # so that none is left alone in the end
+        ended = {chapter: pool.submit(_try, chapter, text) for chapter, text in longest_first}
         try:
             failed = [chapter for chapter, outcome in ended.items() if not outcome.result()]
         except BaseException:  # Ctrl-C: the chapters under way end with their kernels

@@ -71,7 +71,7 @@ def gallery(queries: np.ndarray, neighbours: np.ndarray, correct: np.ndarray, na
     red with a cross for another. Returns the array of Axes (Q, 1 + k).
     """
     count, shown = correct.shape
-    figure, axes = plt.subplots(count, 1 + shown, figsize=(0.95 * (1 + shown), 1.0 * count), squeeze=False)
+    figure, axes = _close(count, 1 + shown, (0.95 * (1 + shown), 1.0 * count))
     for q in range(count):
         _picture(axes[q, 0], queries[q])
         if len(names):
@@ -185,7 +185,7 @@ def attention_maps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     (n, 1 + M).
     """
     count, number = maps.shape[:2]
-    figure, axes = plt.subplots(count, 1 + number, figsize=(min(10, 1.05 * (1 + number)), 1.1 * count), squeeze=False)
+    figure, axes = _close(count, 1 + number, (min(10, 1.05 * (1 + number)), 1.1 * count))
     for row, image, attention in zip(axes, _channels_last(images), maps):
         _picture(row[0], image)
         for ax, values in zip(row[1:], attention):
@@ -218,7 +218,7 @@ def class_maps(images: np.ndarray, maps: Mapping[str, np.ndarray], frames: np.nd
     """
     rows, side = ["image", *maps], min(1.2, 9 / len(images))
     size = (side * len(images) + 0.3, 1.03 * side * len(rows))
-    figure, axes = plt.subplots(len(rows), len(images), figsize=size, squeeze=False)
+    figure, axes = _close(len(rows), len(images), size)
     for name, row in zip(rows, axes):
         for i, (ax, image) in enumerate(zip(row, _channels_last(images))):
             if name == "image":
@@ -245,6 +245,12 @@ def arrow(ax: Axes, start: Sequence[float], end: Sequence[float], **style) -> Ax
     style = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0} | style
     ax.annotate("", end, start, arrowprops=style)
     return ax
+
+
+def _close(rows: int, columns: int, size: tuple[float, float]) -> tuple[plt.Figure, np.ndarray]:
+    """A figure of so many pictures close together; to solve a layout for them would take longer than to draw them."""
+    room = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.06, "hspace": 0.06}
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="none", gridspec_kw=room)
 
 
 def _channels_last(images: np.ndarray) -> np.ndarray:
