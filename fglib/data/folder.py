@@ -37,6 +37,16 @@ class Listing:
     classes: tuple[tuple[str, ...], ...] = field(repr=False)
     boxes: Tensor | None = field(default=None, repr=False)
 
+    @classmethod
+    def of(cls, folder: Path, rows: Iterable[tuple[str, tuple[str, ...]]]) -> "Listing":
+        """The files below a folder, sorted, from (file, classes) in any order."""
+        rows = sorted(rows)
+        return cls(Store(folder), tuple(name for name, _ in rows), tuple(classes for _, classes in rows))
+
+    def divided(self, trains: Sequence[bool]) -> tuple["Listing", "Listing"]:
+        """The part to train on and the part to test on."""
+        return tuple(self.subset([i for i, train in enumerate(trains) if train == part]) for part in (True, False))
+
     def subset(self, index: Sequence[int]) -> "Listing":
         """The files at `index`, in that order."""
         return replace(

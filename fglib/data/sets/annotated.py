@@ -1,13 +1,10 @@
 """Readers of sets with annotated boxes or attributes, for Coarse2Fine: CUB-200, Aircraft, Dogs and CelebA.
 
 Each reads the layout of the published archives (torchvision's, where it has the set) and the official split, and
-returns (train, test). Boxes are moved into the center squares of the images, see `boxes.cropped_boxes`. Options
-`resident` and `skip_corrupt` are those of `folder.read_folder`.
+returns (train, test). Boxes are moved into the center squares of the images, see `boxes.cropped_boxes`.
 """
 
 from pathlib import Path
-
-import torch
 
 from fglib.data.boxes import cropped_boxes, numbers, stored_sides
 from fglib.data.folder import Listing, image_sets
@@ -18,7 +15,7 @@ from fglib.data.tables import damaged, look_up, read_lines, read_map, read_mat, 
 AIRCRAFT_LEVELS = ("manufacturer", "family", "variant")
 
 
-def cub200(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def cub200(root: Path, size: int, **options) -> Splits:
     """CUB-200-2011, 5,994 images to train and 5,794 to test; level "species", named with its official number."""
     base = root / "CUB_200_2011"
     files = read_map(base / "images.txt", "image and file")
@@ -27,21 +24,14 @@ def cub200(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt
     labels = look_up(base / "image_class_labels.txt", "image and class", images)
     classes = look_up(base / "classes.txt", "class and name", labels)
     trains = look_up(base / "train_test_split.txt", "image and split", images, ("0", "1"))
-    boxes = look_up(table, "image and box", images)
-    low, extent = numbers(table, names, [box.split() for box in boxes]).split(2, dim=1)
-    corners = torch.cat([low, low + extent], dim=1)
-    sides = stored_sides(base / "images", names)
-    listing = Listing(
-        Store(base / "images"),
-        names,
-        tuple((name,) for name in classes),
-        cropped_boxes(corners, sides, size, table, names),
-    )
-    listings = [listing.subset([i for i, train in enumerate(trains) if train == part]) for part in ("1", "0")]
-    return image_sets(listings, ("species",), size, resident=resident, skip_corrupt=skip_corrupt)
+    corners = numbers(table, names, [box.split() for box in look_up(table, "image and box", images)])
+    corners[:, 2:] += corners[:, :2]  # from width and height
+    boxes = cropped_boxes(corners, stored_sides(base / "images", names), size, table, names)
+    everything = Listing(Store(base / "images"), names, tuple((name,) for name in classes), boxes)
+    return image_sets(everything.divided([train == "1" for train in trains]), ("species",), size, **options)
 
 
-def aircraft(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def aircraft(root: Path, size: int, **options) -> Splits:
     """FGVC-Aircraft; levels "manufacturer", "family" and "variant"; train is the official train + val.
 
     The images keep the banner of 20 pixels that their lower border shows.
@@ -58,10 +48,10 @@ def aircraft(root: Path, size: int, *, resident: bool | str = "auto", skip_corru
         corners[:, :2] -= 1  # the first pixel is number 1 there, and the last belongs to the box
         boxes = cropped_boxes(corners, stored_sides(base / "images", names), size, table, names)
         listings.append(Listing(Store(base / "images"), names, tuple(zip(*levels)), boxes))
-    return image_sets(listings, AIRCRAFT_LEVELS, size, resident=resident, skip_corrupt=skip_corrupt)
+    return image_sets(listings, AIRCRAFT_LEVELS, size, **options)
 
 
-def dogs(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def dogs(root: Path, size: int, **options) -> Splits:
     """Stanford Dogs; level "breed"; of several dogs in an image the largest box counts."""
     base = root / "stanford_dogs"
     listings = []
@@ -72,10 +62,10 @@ def dogs(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: 
         found = numbers(base / "Annotation", names, found, 6)
         boxes = cropped_boxes(found[:, 2:], found[:, :2], size, base / "Annotation", names)
         listings.append(Listing(Store(base / "Images"), names, breeds, boxes))
-    return image_sets(listings, ("breed",), size, resident=resident, skip_corrupt=skip_corrupt)
+    return image_sets(listings, ("breed",), size, **options)
 
 
-def celeba(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def celeba(root: Path, size: int, **options) -> Splits:
     """CelebA, aligned images: a level of the classes "no" and "yes" for each of 40 attributes, which are crossed.
 
     Trained on the official training part and tested on the test part; the validation part is left out. The boxes of
@@ -99,7 +89,7 @@ def celeba(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt
                 raise damaged(table, f"it needs 1 or -1 for each of its {len(levels)} attributes of {name}")
         classes = tuple(tuple("yes" if sign == "1" else "no" for sign in own) for own in signs)
         listings.append(Listing(Store(base / "img_align_celeba"), names, classes))
-    return image_sets(listings, levels, size, resident=resident, skip_corrupt=skip_corrupt, crossed=True)
+    return image_sets(listings, levels, size, **options, crossed=True)
 
 
 def _largest_box(path: Path) -> tuple[float, ...]:

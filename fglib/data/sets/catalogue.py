@@ -8,6 +8,8 @@ from importlib import import_module, resources
 
 import yaml
 
+from fglib.data.folder import image_sets
+
 IN_THE_BOX = "nothing to get, it comes with the package"
 
 
@@ -16,7 +18,7 @@ class Source:
     """One named data set.
 
     reader: in `fglib.data`, the function that reads it, (root, size, *, options), or (size, *, options) when it needs
-        no root.
+        no root. What it takes as `**options` are `resident` and `skip_corrupt`, see `folder.read_folder`.
     levels: of its labels, coarse to fine; none where they are named elsewhere.
     size: default side of its images in pixels.
     how: to get it.
@@ -45,8 +47,12 @@ class Source:
 
     def options(self) -> dict[str, inspect.Parameter]:
         """The options that `load` takes for this set."""
-        parameters = inspect.signature(self.read).parameters
-        return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        parameters = inspect.signature(self.read).parameters.values()
+        shared = inspect.signature(image_sets).parameters
+        known = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            known |= {name: shared[name] for name in ("resident", "skip_corrupt")}
+        return known
 
 
 def _entry(fields: dict) -> Source:

@@ -1,7 +1,6 @@
 """Readers of fine-grained sets that come without coarse labels: one level each, for transfer (Grafit, Sec. 4.6).
 
-Each reads torchvision's layout and the official split, and returns (train, test). Options `resident` and
-`skip_corrupt` are those of `folder.read_folder`.
+Each reads torchvision's layout and the official split, and returns (train, test).
 """
 
 from pathlib import Path
@@ -15,7 +14,7 @@ from fglib.data.tables import damaged, read_json, read_mat, whole_numbers
 CAR_BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
-def flowers102(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def flowers102(root: Path, size: int, **options) -> Splits:
     """Oxford Flowers-102; level "class", named by its number 001 to 102; train is the official train + val."""
     base = root / "flowers-102"
     table = base / "imagelabels.mat"
@@ -24,13 +23,13 @@ def flowers102(root: Path, size: int, *, resident: bool | str = "auto", skip_cor
     for parts in (("trnid", "valid"), ("tstid",)):
         known = f"images are numbered 1 to {len(labels)} in imagelabels.mat"
         table = base / "setid.mat"
-        images = sorted(i for part in parts for i in whole_numbers(table, read_mat(table, part), 1, len(labels), known))
-        names = tuple(f"image_{i:05d}.jpg" for i in images)
-        listings.append(Listing(Store(base / "jpg"), names, tuple((f"{labels[i - 1]:03d}",) for i in images)))
-    return image_sets(listings, ("class",), size, resident=resident, skip_corrupt=skip_corrupt)
+        images = [i for part in parts for i in whole_numbers(table, read_mat(table, part), 1, len(labels), known)]
+        rows = ((f"image_{i:05d}.jpg", (f"{labels[i - 1]:03d}",)) for i in images)
+        listings.append(Listing.of(base / "jpg", rows))
+    return image_sets(listings, ("class",), size, **options)
 
 
-def cars(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def cars(root: Path, size: int, **options) -> Splits:
     """Stanford Cars; level "model" (make, model, year); boxes are None where the annotations hold none."""
     base = root / "stanford_cars"
     models = read_mat(base / "devkit/cars_meta.mat", "class_names")
@@ -51,10 +50,10 @@ def cars(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: 
             corners[:, :2] -= 1  # the first pixel is number 1 there, and the last belongs to the box
             boxes = cropped_boxes(corners, stored_sides(base / f"cars_{split}", names), size, base / table, names)
         listings.append(Listing(Store(base / f"cars_{split}"), names, classes, boxes))
-    return image_sets(listings, ("model",), size, resident=resident, skip_corrupt=skip_corrupt)
+    return image_sets(listings, ("model",), size, **options)
 
 
-def food101(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def food101(root: Path, size: int, **options) -> Splits:
     """Food-101; level "dish"."""
     base = root / "food-101"
     listings = []
@@ -62,9 +61,8 @@ def food101(root: Path, size: int, *, resident: bool | str = "auto", skip_corrup
         path = base / f"meta/{split}.json"
         try:
             dishes = {dish: [*files] if isinstance(files, list) else None for dish, files in read_json(path).items()}
-            rows = sorted((file + ".jpg", dish) for dish, files in dishes.items() for file in files)
+            rows = [(file + ".jpg", (dish,)) for dish, files in dishes.items() for file in files]
         except (AttributeError, TypeError) as error:
             raise damaged(path, "it needs a list of files for each dish") from error
-        names, classes = tuple(file for file, _ in rows), tuple((dish,) for _, dish in rows)
-        listings.append(Listing(Store(base / "images"), names, classes))
-    return image_sets(listings, ("dish",), size, resident=resident, skip_corrupt=skip_corrupt)
+        listings.append(Listing.of(base / "images", rows))
+    return image_sets(listings, ("dish",), size, **options)

@@ -1,11 +1,11 @@
 """One reader for each named data set: from its public layout on disk to a training and a test split.
 
-Each returns (train, test). `catalogue.py` is the table that names them and says where they look; other readers are
+Each returns (train, test). `catalogue.yml` is the table that names them and says where they look; other readers are
 in `taxonomies.py` and `fine_grained.py`, for Grafit, and in `annotated.py`, for Coarse2Fine.
-Options shared by readers of image files: `resident` and `skip_corrupt`, as in `folder.read_folder`.
 """
 
-from collections import Counter
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from fglib.data.folder import Listing, has_split, image_sets, level_names, list_
 from fglib.data.hierarchy import Hierarchy
 from fglib.data.images import ImageSet, Splits
 from fglib.data.pixels import AREA
+from fglib.data.sets.catalogue import SOURCES
 from fglib.data.sets.cifar import read_cifar100
 from fglib.data.store import Store
 from fglib.data.tables import damaged, read_columns
@@ -34,12 +35,6 @@ OMNIGLOT_SMALL = (  # the alphabets of the two small background sets
     "Latin",
     "Sanskrit",
     "Tagalog",
-)
-OMNIGLOT_PLACES = (
-    "omniglot/images_background_small1",
-    "omniglot/images_background_small2",
-    "omniglot/images_background",
-    "omniglot-py/images_background",  # where torchvision puts it
 )
 PET_SPECIES = {"1": "cat", "2": "dog"}
 SOP_TRAIN, SOP_ALL = 80_000, 120_053  # the paper's random split (patterns, Sec. 4.4)
@@ -70,7 +65,7 @@ def omniglot(root: Path, size: int, *, part: str = "small", skip_corrupt: bool =
     if part not in ("small", "background"):
         raise unknown("part", part, ("small", "background"), "data set 'omniglot'")
     found = {}
-    for place in OMNIGLOT_PLACES:
+    for place in SOURCES["omniglot"].places:
         if not (root / place).is_dir() or (part == "background" and "small" in place):
             continue
         listing = list_images(root / place)
@@ -89,21 +84,13 @@ def omniglot(root: Path, size: int, *, part: str = "small", skip_corrupt: bool =
     for drawer, key in zip(drawers, keys):
         if not drawer.isdecimal():
             raise DataError(f"{root / found[key]} is not called <id>_<drawer>, as the files of omniglot are")
-    trains = [int(drawer) <= 15 for drawer in drawers]
-    listings = _divide(everything, trains)
+    listings = everything.divided([int(drawer) <= 15 for drawer in drawers])
     options = {"resident": True, "skip_corrupt": skip_corrupt, "qualify": True, "resample": AREA}
     sets = image_sets(listings, ("alphabet", "character"), size, **options)
     return [replace(images, images=255 - images.images) for images in sets]
 
 
-def cifar100(
-    root: Path,
-    size: int,
-    *,
-    per_class: int | None = None,
-    resident: bool | str = "auto",
-    skip_corrupt: bool = False,
-) -> Splits:
+def cifar100(root: Path, size: int, *, per_class: int | None = None, **options) -> Splits:
     """CIFAR-100 from class folders or from torchvision's files; levels "superclass" and "class".
 
     per_class: keep only the first so many training images of each class, for a quick look; the test split stays.
@@ -112,15 +99,16 @@ def cifar100(
     if per_class is not None and per_class < 1:
         raise ConfigError(f"per_class must be at least 1, got {per_class}")
     levels = ("superclass", "class")
-    if not (root / "cifar100").is_dir():
-        train, test = _cifar_files(root, size, levels)
-        return [train.subset(_first(train.labels("class").tolist(), per_class)), test]
-    train, test = (list_images(root / "cifar100", split) for split in ("train", "test"))
-    train = train.subset(_first(train.classes, per_class))
-    return image_sets([train, test], levels, size, resident=resident, skip_corrupt=skip_corrupt)
+    if (root / "cifar100").is_dir():
+        train, test = (list_images(root / "cifar100", split) for split in ("train", "test"))
+        return image_sets([train.subset(_first(train.classes, per_class)), test], levels, size, **options)
+    (train, test), (classes, others) = read_cifar100(root)
+    hierarchy, targets = Hierarchy.from_paths(classes + others, levels)
+    whole = ImageSet(resize(torch.cat([train, test]), size), hierarchy, targets, visible=levels)
+    return [whole.subset(_first(classes, per_class)), whole.subset(range(len(train), len(whole)))]
 
 
-def cub50(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def cub50(root: Path, size: int, **options) -> Splits:
     """The first 50 classes of CUB-200-2011 in their official split, with levels from order to species and boxes."""
     levels = ("order", "family", "genus", "species")
     box = ("box_x", "box_y", "box_w", "box_h", "width", "height")
@@ -134,32 +122,28 @@ def cub50(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt:
     if not {row["split"] for row in rows} <= {"train", "test"}:
         raise damaged(table, "the split of each image is train or test")
     low, extent, sides = numbers(table, names, [[row[k] for k in box] for row in rows], 6).split(2, dim=1)
-    everything = Listing(
-        Store(root / "CUB50/images"),
-        names,
-        tuple(tuple(row[level] for level in levels) for row in rows),
-        cropped_boxes(torch.cat([low, low + extent], dim=1), sides, size, table, names),
-    )
-    listings = _divide(everything, [row["split"] == "train" for row in rows])
-    return image_sets(listings, levels, size, resident=resident, skip_corrupt=skip_corrupt)
+    boxes = cropped_boxes(torch.cat([low, low + extent], dim=1), sides, size, table, names)
+    classes = tuple(tuple(row[level] for level in levels) for row in rows)
+    everything = Listing(Store(root / "CUB50/images"), names, classes, boxes)
+    return image_sets(everything.divided([row["split"] == "train" for row in rows]), levels, size, **options)
 
 
-def pets(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def pets(root: Path, size: int, **options) -> Splits:
     """Oxford-IIIT-Pet in torchvision's layout and official split; levels "species" (cat, dog) and "breed"."""
     base = root / "oxford-iiit-pet"
     listings = []
     for split in ("trainval", "test"):
-        rows = read_columns(base / f"annotations/{split}.txt", ("name", "class", "species", "breed"), " ", header=False)
-        rows.sort(key=lambda row: row["name"])
-        wrong = [row["name"] for row in rows if row["species"] not in PET_SPECIES]
-        if wrong:
-            raise DataError(f"{wrong[0]} in {base}/annotations/{split}.txt is neither species 1 (cat) nor 2 (dog)")
-        paths = tuple((PET_SPECIES[row["species"]], row["name"].rsplit("_", 1)[0]) for row in rows)
-        listings.append(Listing(Store(base / "images"), tuple(f"{row['name']}.jpg" for row in rows), paths))
-    return image_sets(listings, ("species", "breed"), size, resident=resident, skip_corrupt=skip_corrupt)
+        table = base / f"annotations/{split}.txt"
+        rows = read_columns(table, ("name", "class", "species", "breed"), " ", header=False)
+        for row in rows:
+            if row["species"] not in PET_SPECIES:
+                raise DataError(f"{row['name']} in {table} is neither species 1 (cat) nor 2 (dog)")
+        paths = [(PET_SPECIES[row["species"]], row["name"].rsplit("_", 1)[0]) for row in rows]
+        listings.append(Listing.of(base / "images", zip((f"{row['name']}.jpg" for row in rows), paths)))
+    return image_sets(listings, ("species", "breed"), size, **options)
 
 
-def sop(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def sop(root: Path, size: int, **options) -> Splits:
     """Stanford Online Products; levels "super" (12 kinds) and "product".
 
     The official split shares no product between its parts; the paper draws 80,000 of all 120,053 images for
@@ -168,13 +152,11 @@ def sop(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: b
     base = root / "Stanford_Online_Products"
     columns = ("image_id", "class_id", "super_class_id", "path")
     rows = [row for part in ("train", "test") for row in read_columns(base / f"Ebay_{part}.txt", columns, " ")]
-    rows.sort(key=lambda row: row["path"])
-    paths = tuple((row["path"].split("/")[0].removesuffix("_final"), row["class_id"].zfill(5)) for row in rows)
-    everything = Listing(Store(base), tuple(row["path"] for row in rows), paths)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
-    chosen = set(order[: round(len(rows) * SOP_TRAIN / SOP_ALL)])
-    listings = _divide(everything, [i in chosen for i in range(len(rows))])
-    return image_sets(listings, ("super", "product"), size, resident=resident, skip_corrupt=skip_corrupt)
+    paths = [(row["path"].split("/")[0].removesuffix("_final"), row["class_id"].zfill(5)) for row in rows]
+    everything = Listing.of(base, zip((row["path"] for row in rows), paths))
+    rank = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).argsort()
+    listings = everything.divided((rank < round(len(rows) * SOP_TRAIN / SOP_ALL)).tolist())
+    return image_sets(listings, ("super", "product"), size, **options)
 
 
 def folder(
@@ -184,17 +166,17 @@ def folder(
     levels: list | tuple | None = None,
     test_fraction: int | float | None = None,
     qualify: bool = False,
-    resident: bool | str = "auto",
-    skip_corrupt: bool = False,
+    **options,
 ) -> Splits:
     """A catalogue of your own: path/train/<level1>/.../file and path/test/..., a folder or a zip archive.
 
     test_fraction: without a folder test, take this share of train (or of the path itself) for it, drawn with a
         fixed seed. Other options as in `folder.read_folder`.
     """
-    if test_fraction is not None and not has_split(path, "test"):
-        listings = split_listing(list_images(path, "train" if has_split(path, "train") else None), test_fraction)
-    elif has_split(path, "train") and not has_split(path, "test"):
+    train, test = (has_split(path, split) for split in ("train", "test"))
+    if test_fraction is not None and not test:
+        listings = split_listing(list_images(path, "train" if train else None), test_fraction)
+    elif train and not test:
         raise DataError(
             f"{path} has a folder train but no folder test; add test/<class>/... or give a test_fraction such as 0.2"
         )
@@ -203,8 +185,7 @@ def folder(
     depth, other = (len(part.classes[0]) for part in listings)
     if depth != other:
         raise DataError(f"{path}: images lie {depth} class folders deep in train, {other} in test; make them equal")
-    options = {"resident": resident, "skip_corrupt": skip_corrupt, "qualify": qualify}
-    return image_sets(listings, level_names(listings[0], levels), size, **options)
+    return image_sets(listings, level_names(listings[0], levels), size, qualify=qualify, **options)
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -214,26 +195,7 @@ def resize(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
 
 
-def _cifar_files(root: Path, size: int, levels: Sequence[str]) -> Splits:
-    """CIFAR-100 from torchvision's files, which hold decoded images."""
-    parts, paths = read_cifar100(root)
-    hierarchy, targets = Hierarchy.from_paths([path for part in paths for path in part], levels)
-    whole = ImageSet(resize(torch.cat(parts), size), hierarchy, targets, visible=hierarchy.levels)
-    n = len(parts[0])
-    return [whole.subset(range(n)), whole.subset(range(n, len(whole)))]
-
-
-def _divide(listing: Listing, trains: Sequence[bool]) -> tuple[Listing, Listing]:
-    """The training and the test part of a listing."""
-    return tuple(listing.subset([i for i, t in enumerate(trains) if t == part]) for part in (True, False))
-
-
 def _first(classes: Sequence, count: int | None) -> list[int]:
     """The indices of the first `count` items of each class, or of all items."""
-    seen: Counter = Counter()
-    index = []
-    for i, name in enumerate(classes):
-        seen[name] += 1
-        if count is None or seen[name] <= count:
-            index.append(i)
-    return index
+    seen = defaultdict(itertools.count)
+    return [i for i, name in enumerate(classes) if count is None or next(seen[name]) < count]

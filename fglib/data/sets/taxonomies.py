@@ -1,7 +1,6 @@
 """Readers of large sets whose classes lie in a taxonomy: ImageNet under WordNet, iNaturalist under that of life.
 
-Each returns (train, test), and for test takes the validation images, whose labels are public, as Grafit does. Options
-`resident` and `skip_corrupt` are those of `folder.read_folder`.
+Each returns (train, test), and for test takes the validation images, whose labels are public, as Grafit does.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 from fglib.data.folder import Listing, image_sets, list_images
 from fglib.data.images import Splits
 from fglib.data.sets.wordnet import coarse_cut, spanning_tree
-from fglib.data.store import Store
 from fglib.data.tables import damaged, read_json, read_map, read_pairs
 from fglib.errors import ConfigError, DataError
 from fglib.storage import user_path
@@ -21,15 +19,7 @@ COARSE_MAP, IS_A = "coarse127.txt", "wordnet.is_a.txt"
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
 
-def imagenet(
-    root: Path,
-    size: int,
-    *,
-    coarse_map: str | None = None,
-    num_coarse: int = 127,
-    resident: bool | str = "auto",
-    skip_corrupt: bool = False,
-) -> Splits:
+def imagenet(root: Path, size: int, *, coarse_map: str | None = None, num_coarse: int = 127, **options) -> Splits:
     """ImageNet (ILSVRC 2012) from imagenet/train/<wnid>/<file> and imagenet/val/<wnid>/<file>.
 
     Levels "coarse" and "class"; classes are named by their WordNet id (wnid).
@@ -45,12 +35,10 @@ def imagenet(
     coarse = _coarse_classes(base, wnids, coarse_map, num_coarse)
     paths = {(wnid,): (coarse[wnid], wnid) for wnid in wnids}
     listings = [replace(part, classes=tuple(paths[path] for path in part.classes)) for part in listings]
-    return image_sets(listings, ("coarse", "class"), size, resident=resident, skip_corrupt=skip_corrupt)
+    return image_sets(listings, ("coarse", "class"), size, **options)
 
 
-def inaturalist(
-    year: int, root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False
-) -> Splits:
+def inaturalist(year: int, root: Path, size: int, **options) -> Splits:
     """The iNaturalist competition of 2018 or 2019 in its official split; seven levels from "kingdom" to "species".
 
     Below inaturalist<year>: train<year>.json, val<year>.json, categories.json with the real names, and the images
@@ -58,17 +46,15 @@ def inaturalist(
     A class is named by its path from the kingdom on, as names recur in other branches.
     """
     base = root / f"inaturalist{year}"
-    images = base / f"train_val{year}"
-    store = Store(images if images.is_dir() else base / str(year))
-    paths = _categories(base / "categories.json")
-    listings = [_competition_split(base / f"{split}{year}.json", store, paths) for split in ("train", "val")]
-    return image_sets(listings, RANKS, size, resident=resident, skip_corrupt=skip_corrupt, qualify=True)
+    paths = _categories(base / "categories.json", RANKS[:-1])
+    listings = _competition(year, base, base / f"train_val{year}", base, paths)
+    return image_sets(listings, RANKS, size, **options, qualify=True)
 
 
 inaturalist2018, inaturalist2019 = partial(inaturalist, 2018), partial(inaturalist, 2019)
 
 
-def inaturalist2017(root: Path, size: int, *, resident: bool | str = "auto", skip_corrupt: bool = False) -> Splits:
+def inaturalist2017(root: Path, size: int, **options) -> Splits:
     """The iNaturalist competition of 2017 in its official split; levels "supercategory" and "species".
 
     Its tables tell no ranks between the two. Below inaturalist2017: train2017.json and val2017.json, or both in
@@ -76,13 +62,10 @@ def inaturalist2017(root: Path, size: int, *, resident: bool | str = "auto", ski
     torchvision puts them. A species is named with its supercategory.
     """
     base = root / "inaturalist2017"
-    images = base / "train_val_images"
-    store = Store(images if images.is_dir() else base / "2017")
     tables = base / "train_val2017" if (base / "train_val2017").is_dir() else base
-    paths = _supercategories(tables / "train2017.json")
-    listings = [_competition_split(tables / f"{split}2017.json", store, paths) for split in ("train", "val")]
-    levels = ("supercategory", "species")
-    return image_sets(listings, levels, size, resident=resident, skip_corrupt=skip_corrupt, qualify=True)
+    paths = _categories(tables / "train2017.json", ("supercategory",), "categories")
+    listings = _competition(2017, base, base / "train_val_images", tables, paths)
+    return image_sets(listings, ("supercategory", "species"), size, **options, qualify=True)
 
 
 def _class_folders(base: Path, split: str) -> Listing:
@@ -102,8 +85,9 @@ def _coarse_classes(base: Path, wnids: Sequence[str], coarse_map: str | None, nu
     """{wnid: coarse class} from a map, else from WordNet."""
     table = base / user_path(coarse_map or COARSE_MAP)
     if coarse_map is not None or table.is_file():
-        return _read_map(table, wnids)
-    if not (base / IS_A).is_file():
+        return _with_all(wnids, table, read_map(table, "wnid and coarse name"))
+    table = base / IS_A
+    if not table.is_file():
         raise DataError(
             f"{base} does not say which coarse class a class belongs to: put {COARSE_MAP} there, a line "
             "'<wnid> <coarse name>' for each class (such as the 127 of Huh et al., arXiv 1608.08614), or WordNet's "
@@ -111,56 +95,45 @@ def _coarse_classes(base: Path, wnids: Sequence[str], coarse_map: str | None, nu
         )
     if not 1 <= num_coarse <= len(wnids):
         raise ConfigError(f"num_coarse must lie between 1 and the number of classes, {len(wnids)}, got {num_coarse}")
-    tree = spanning_tree(read_pairs(base / IS_A, "parent and child"))
-    _check_all_in(base / IS_A, tree, wnids)
-    return coarse_cut(tree, wnids, num_coarse)
+    tree = spanning_tree(read_pairs(table, "parent and child"))
+    return coarse_cut(_with_all(wnids, table, tree), wnids, num_coarse)
 
 
-def _read_map(path: Path, wnids: Sequence[str]) -> dict[str, str]:
-    coarse = read_map(path, "wnid and coarse name")
-    _check_all_in(path, coarse, wnids)
-    return coarse
-
-
-def _check_all_in(path: Path, known: dict, wnids: Sequence[str]) -> None:
+def _with_all(wnids: Sequence[str], path: Path, known: dict) -> dict:
+    """What a table says; DataError unless it knows all classes."""
     missing = [wnid for wnid in wnids if wnid not in known]
     if missing:
         names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise damaged(path, f"{len(missing)} of the {len(wnids)} classes are not in it: {names}")
+    return known
 
 
-def _categories(path: Path) -> dict[int, tuple[str, ...]]:
-    """{category: its names from kingdom to species}."""
+def _categories(path: Path, ranks: Sequence[str], *inside: str) -> dict[int, tuple[str, ...]]:
+    """{category: its names from the first of the ranks to the species}; the categories may lie inside an object."""
     try:
-        return {row["id"]: _names(row, (*RANKS[:-1], "name")) for row in read_json(path)}
+        rows = read_json(path, _shrink)
+        for key in inside:
+            rows = rows[key]
+        return {row["id"]: tuple("" + row[key] for key in (*ranks, "name")) for row in rows}  # no text: TypeError
     except (KeyError, TypeError) as error:
-        raise damaged(path, f"it needs a list of categories with id, {', '.join(RANKS[:-1])} and name") from error
+        raise damaged(path, f"it needs a list of categories with id, {', '.join(ranks)} and name") from error
 
 
-def _supercategories(path: Path) -> dict[int, tuple[str, str]]:
-    """{category: its supercategory and species}."""
-    try:
-        rows = read_json(path, _shrink)["categories"]
-        return {row["id"]: _names(row, ("supercategory", "name")) for row in rows}
-    except (KeyError, TypeError) as error:
-        raise damaged(path, "it needs a list of categories with id, supercategory and name") from error
-
-
-def _names(row: dict, keys: Sequence[str]) -> tuple[str, ...]:
-    return tuple("" + row[key] for key in keys)  # TypeError for what is not a text
-
-
-def _competition_split(path: Path, store: Store, paths: dict[int, tuple[str, ...]]) -> Listing:
-    """The images of one split, sorted by file. `store` is the first folder of the names in the table."""
-    try:
-        table = read_json(path, _shrink)
-        category = dict(table["annotations"])
-        rows = sorted((file.partition("/")[2], paths[category[image]]) for image, file in table["images"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(
-            path, f"it needs images and annotations, and for each image a category that is known ({error!r})"
-        ) from error
-    return Listing(store, tuple(file for file, _ in rows), tuple(names for _, names in rows))
+def _competition(year: int, base: Path, images: Path, tables: Path, paths: dict[int, tuple[str, ...]]) -> list[Listing]:
+    """The training and the validation images, from folder `images` or else from where torchvision puts them."""
+    folder, listings = images if images.is_dir() else base / str(year), []
+    for split in ("train", "val"):
+        table = tables / f"{split}{year}.json"
+        try:
+            entries = read_json(table, _shrink)
+            category = dict(entries["annotations"])
+            rows = [(file.partition("/")[2], paths[category[image]]) for image, file in entries["images"]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise damaged(
+                table, f"it needs images and annotations, and for each image a category that is known ({error!r})"
+            ) from error
+        listings.append(Listing.of(folder, rows))  # the first folder of the names in the table is this one
+    return listings
 
 
 def _shrink(entry: dict):

@@ -1,5 +1,6 @@
 """Public layouts on tiny copies made here, and the real sets where they are at hand."""
 
+import hashlib
 import pickle
 
 import numpy as np
@@ -100,13 +101,20 @@ def cifar_folders(tmp_path, write_image):
 
 @pytest.fixture
 def cifar_pickles(tmp_path, monkeypatch):
-    """The same images in torchvision's files, which it knows by checksums that these cannot have."""
+    """The same images in torchvision's files, which it knows by the checksums of the published ones."""
     from torchvision.datasets import CIFAR100
 
     names = {"fine_label_names": ["oak", "palm", "ray"], "coarse_label_names": ["fish", "trees"]}
     folder = tmp_path / "cifar-100-python"
     folder.mkdir()
-    (folder / "meta").write_bytes(pickle.dumps(names))
+    sums = {}
+
+    def store(file, content):
+        pickled = pickle.dumps(content)
+        (folder / file).write_bytes(pickled)
+        sums[file] = hashlib.md5(pickled).hexdigest()
+
+    store("meta", names)
     for split, count in (("train", 4), ("test", 2)):
         entries = {"data": [], "fine_labels": [], "coarse_labels": []}
         for i in range(count):
@@ -115,10 +123,10 @@ def cifar_pickles(tmp_path, monkeypatch):
                 entries["fine_labels"].append(names["fine_label_names"].index(fine))
                 entries["coarse_labels"].append(names["coarse_label_names"].index(coarse))
         entries["data"] = np.stack(entries["data"])
-        (folder / split).write_bytes(pickle.dumps(entries))
-    monkeypatch.setattr(CIFAR100, "train_list", [["train", None]])
-    monkeypatch.setattr(CIFAR100, "test_list", [["test", None]])
-    monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": None})
+        store(split, entries)
+    monkeypatch.setattr(CIFAR100, "train_list", [["train", sums["train"]]])
+    monkeypatch.setattr(CIFAR100, "test_list", [["test", sums["test"]]])
+    monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": sums["meta"]})
     return tmp_path
 
 
