@@ -78,13 +78,14 @@ def parse_yaml(text: str, where: str, *, error: Error = ConfigError, number_keys
         return error(f"{where}{place}: {why}")
 
     try:
-        _check_size(text, refused)
+        _check_events(text, refused)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            if node is not None:
-                _check_values(node, number_keys, refused, set())
-            return None if node is None else loader.construct_document(node)
+            if node is None:
+                return None
+            _check_values(node, number_keys, refused, {})
+            return loader.construct_document(node)
         finally:
             loader.dispose()
     except yaml.YAMLError as e:
@@ -107,62 +108,47 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _check_size(text: str, refused: Callable) -> None:
-    """Refuse tags, deep nesting and aliases that multiply, event by event: a tree may already be too large to build."""
-    sizes: dict[str, int | None] = {}  # nodes under an anchor; None while it is open
-    opened: list[tuple[str | None, int]] = []  # anchor and nodes so far of the mappings and lists around
+def _check_events(text: str, refused: Callable) -> None:
+    """Refuse tags, deep nesting and mappings and lists that hold themselves, before a tree is built."""
+    around: list[str | None] = []  # anchors of the mappings and lists around
     for event in yaml.parse(text, _Loader):
-        count = 1
         if getattr(event, "tag", None):
             raise refused(f"the tag {shortened(event.tag)} is not read; write the plain value", event.start_mark)
         if isinstance(event, yaml.CollectionStartEvent):
-            if len(opened) == MAX_DEPTH:
+            if len(around) == MAX_DEPTH:
                 raise refused(f"mappings and lists are nested more than {MAX_DEPTH} deep", event.start_mark)
-            opened.append((event.anchor, 1))
-            if event.anchor:
-                sizes[event.anchor] = None
-            continue
-        if isinstance(event, yaml.CollectionEndEvent):
-            anchor, count = opened.pop()
-        elif isinstance(event, yaml.AliasEvent):
-            anchor, count = None, sizes.get(event.anchor, 1)
-            if count is None:
-                raise refused(f"the alias *{event.anchor} stands inside of what it names", event.start_mark)
-        elif isinstance(event, yaml.ScalarEvent):
-            anchor = event.anchor
-        else:
-            continue
-        if anchor:
-            sizes[anchor] = count
-        if opened:
-            opened[-1] = (opened[-1][0], opened[-1][1] + count)
-        if count > MAX_NODES:
-            raise refused(f"with its aliases written out it holds more than {MAX_NODES:,} values", event.start_mark)
+            around.append(event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            around.pop()
+        elif isinstance(event, yaml.AliasEvent) and event.anchor in around:
+            raise refused(f"the alias *{event.anchor} stands inside of what it names", event.start_mark)
 
 
-def _check_values(node: yaml.Node, number_keys: bool, refused: Callable, seen: set[int]) -> None:
-    """Refuse dates, and keys that stand twice in a mapping or that are not names."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.ScalarNode):
-        if node.tag.endswith(":timestamp"):
-            raise refused(f"{node.value} looks like a date; put it in quotes if it is a text", node.start_mark)
-        return
-    if isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            _check_values(child, number_keys, refused, seen)
-        return
-    keys = set()
-    for key, value in node.value:
-        kind = key.tag.rpartition(":")[2]
-        if kind not in ("str", "merge", *(("int", "float") if number_keys else ())):
-            shown = f"'{key.value}'" if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-            raise refused(f"a key must be a name, not {shown} (read as {kind}); put it in quotes", key.start_mark)
-        if (kind, key.value) in keys:
-            raise refused(f"the key '{key.value}' stands there twice", key.start_mark)
-        keys.add((kind, key.value))
-        _check_values(value, number_keys, refused, seen)
+def _check_values(node: yaml.Node, number_keys: bool, refused: Callable, counts: dict[int, int]) -> int:
+    """Refuse dates, keys that stand twice in a mapping or are not names, and aliases that multiply.
+
+    Returns how many values a node holds with its aliases written out; `counts` keeps that of every node.
+    """
+    if id(node) in counts:
+        return counts[id(node)]
+    if node.tag.endswith(":timestamp"):
+        raise refused(f"{node.value} looks like a date; put it in quotes if it is a text", node.start_mark)
+    children = node.value if isinstance(node, yaml.SequenceNode) else []
+    if isinstance(node, yaml.MappingNode):
+        children = [part for pair in node.value for part in pair]
+        keys = set()
+        for key, _ in node.value:
+            kind = key.tag.rpartition(":")[2]
+            if kind not in ("str", "merge", *(("int", "float") if number_keys else ())):
+                shown = f"'{key.value}'" if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                raise refused(f"a key must be a name, not {shown} (read as {kind}); put it in quotes", key.start_mark)
+            if (kind, key.value) in keys:
+                raise refused(f"the key '{key.value}' stands there twice", key.start_mark)
+            keys.add((kind, key.value))
+    count = counts[id(node)] = 1 + sum(_check_values(child, number_keys, refused, counts) for child in children)
+    if count > MAX_NODES:
+        raise refused(f"with its aliases written out it holds more than {MAX_NODES:,} values", node.start_mark)
+    return count
 
 
 def read_json(path: Path, what: str = "file", *, error: Error = RecordError, most: int = MAX_BYTES, shrink=None) -> Any:
