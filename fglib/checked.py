@@ -8,10 +8,12 @@ import dataclasses
 import math
 import types
 import typing
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fglib.errors import ConfigError, shortened, unknown
+
+OPTIONAL = (types.UnionType, typing.Union)  # origins of `int | None`
 
 
 class Checked:
@@ -32,7 +34,7 @@ class Checked:
             raise self._refusal(name, value, _in_words(args[1]))
         if origin is Literal and value not in args:
             raise unknown(f"value of {self.section}{name}", value, args)
-        if origin in (types.UnionType, typing.Union) and value is not None:
+        if origin in OPTIONAL and value is not None:
             self._check(name, args[0], value)
         if origin is tuple:
             members = [args[0]] * len(value) if args[-1] is Ellipsis else args
@@ -75,9 +77,9 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else build(hint, value, where)
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _typed(args[0], value, where)
-    if origin is Annotated:
+    if origin in OPTIONAL and value is None:
+        return None
+    if origin in (*OPTIONAL, Annotated):
         return _typed(args[0], value, where)
     if origin is Literal:
         return _typed(type(args[0]), value, where)
@@ -126,19 +128,13 @@ def _name(hint: Any, several: bool = False) -> str:
     return f"{name}s" if several else name if hint is str else f"a {name}"
 
 
-@lru_cache(maxsize=64)
+@cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-@lru_cache(maxsize=64)
-def _ends(interval: str) -> tuple[float, float]:
-    low, high = interval[1:-1].split(",")
-    return float(low), float(high)
-
-
 def _inside(value: float, interval: str) -> bool:
-    low, high = _ends(interval)
+    low, high = map(float, interval[1:-1].split(","))
     above = value >= low if interval[0] == "[" else value > low
     return above and (value <= high if interval[-1] == "]" else value < high)
 

@@ -11,20 +11,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from fglib.checked import Checked, build
+from fglib.checked import Checked
+from fglib.checked import build as build
 from fglib.errors import ConfigError
-
-__all__ = [
-    "AugmentConfig",
-    "DataConfig",
-    "MethodConfig",
-    "ModelConfig",
-    "RunConfig",
-    "Seed",
-    "StartConfig",
-    "TrainConfig",
-    "build",
-]
 
 # Generators take 64 bits, and that of an epoch is given the seed times 1,000,003 plus the epoch: so far both fit.
 Seed = Annotated[int, "[0, 4294967295]"]
@@ -188,15 +177,9 @@ def _non_default(config: Any) -> dict:
     out = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
         if dataclasses.is_dataclass(value):
-            value = _non_default(value)
-            if value:
-                out[f.name] = value
-        elif value != _default(f):
+            value, default = _non_default(value), {}
+        if value != default:
             out[f.name] = value
     return out
-
-
-def _default(f: dataclasses.Field) -> Any:
-    """The default of a field, MISSING (which equals no value) where it has none."""
-    return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
