@@ -1,7 +1,7 @@
 """Every chapter runs from start to end in its smoke preset, on generated data.
 
 The cells run in this process: a kernel of its own would import torch and the rest anew for each chapter. Kernels are
-what `fglib run` and the build of the book start; papermill's own command is tried on one chapter.
+what `fglib chapter` and the build of the book start; papermill's own command is tried on one chapter.
 """
 
 import re
@@ -66,8 +66,11 @@ def test_chapter_runs_in_the_smoke_preset(path, environment, shell):
 
 def test_papermill_runs_a_chapter(environment, tmp_path):
     path = book() / "13_cost_of_instances.ipynb"
-    done = run(sys.executable, "-m", "papermill", str(path), str(tmp_path / "out.ipynb"), "-p", "preset", "smoke")
+    given = {"preset": "smoke", "seeds": "[1]", "refresh": "false", "overrides": "{train: {epochs: 2}}"}
+    options = [text for name, value in given.items() for text in ("-p", name, value)]
+    done = run(sys.executable, "-m", "papermill", str(path), str(tmp_path / "out.ipynb"), *options)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "(train.epochs=2)" in (tmp_path / "out.ipynb").read_text()  # rows say so
 
 
 GOOD = {"preset": "recorded", "seeds": None, "device": "auto", "refresh": False, "data_dir": None, "overrides": {}}

@@ -1,4 +1,4 @@
-"""`fglib run` and `fglib book`: chapters through papermill, and what is refused before a kernel starts."""
+"""`fglib chapter` and `fglib book`: chapters through papermill, and what is refused before a kernel starts."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ def printed(path) -> str:
 def test_run_executes_a_chapter_through_papermill(fglib, folders, caplog):
     out = folders / "quick.ipynb"
     with caplog.at_level(logging.WARNING):
-        code, said, err = fglib("run", "00", "--preset", "smoke", "-p", "seeds=[0]", "-o", str(out))
+        code, said, err = fglib("chapter", "00", "--preset", "smoke", "-p", "seeds=[0]", "-o", str(out))
     assert code == 0, err
     assert said.strip() == str(out)
     assert "unknown parameter" not in caplog.text
@@ -51,14 +51,14 @@ def test_a_kernel_finds_relative_folders_where_the_command_does(fglib, folders, 
     monkeypatch.setenv("FGLIB_RESULTS", "here")
     show = "import os; print(data_dir, *(os.environ[f'FGLIB_{n}'] for n in ('RESULTS', 'CHECKPOINTS', 'DATA')))"
     path = notebook("deep/a.ipynb", show, parameters="data_dir = 1")
-    code, said, err = fglib("run", path, "-p", "data_dir=mine", "-o", "out.ipynb")
+    code, said, err = fglib("chapter", path, "-p", "data_dir=mine", "-o", "out.ipynb")
     assert (code, said) == (0, "out.ipynb\n"), err
     assert printed("out.ipynb").split() == [str(folders / name) for name in ("mine", "here", "checkpoints", "data")]
 
 
 def test_braces_in_a_path_are_part_of_it(fglib, notebook):
     path = notebook("{draft}.ipynb", "print(6 * 7)")
-    assert fglib("run", path, "-o", "{pm}/out {0}.ipynb")[0] == 0
+    assert fglib("chapter", path, "-o", "{pm}/out {0}.ipynb")[0] == 0
     assert printed("{pm}/out {0}.ipynb") == "42\n"
 
 
@@ -80,18 +80,18 @@ def no_kernel(monkeypatch):
     ],
 )
 def test_parameters_are_refused_before_a_kernel_starts(fglib, no_kernel, arguments, message):
-    code, out, err = fglib("run", *arguments)
+    code, out, err = fglib("chapter", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"fglib: {message}")
 
 
 def test_a_notebook_of_ones_own_has_its_own_parameters(fglib, notebook, no_kernel):
     path = notebook("own.ipynb", "print(seeds)", parameters="seeds: int | None = 3")
-    assert "unknown parameter 'preset' in own.ipynb. Valid: seeds" in fglib("run", path, "--preset", "cpu")[2]
+    assert "unknown parameter 'preset' in own.ipynb. Valid: seeds" in fglib("chapter", path, "--preset", "cpu")[2]
     with pytest.raises(pytest.fail.Exception, match="a kernel was started"):
         notebooks.execute(path, {"seeds": 4}, Path("out.ipynb"))
     path = notebook("magic.ipynb", parameters="%matplotlib inline")
-    assert "the parameters cell of magic.ipynb is not Python" in fglib("run", path, "-p", "a=1")[2]
+    assert "the parameters cell of magic.ipynb is not Python" in fglib("chapter", path, "-p", "a=1")[2]
 
 
 INVALID = [
@@ -103,7 +103,7 @@ INVALID = [
 @pytest.mark.parametrize("text", ["", "{", "{}", "[]", *INVALID])
 def test_a_file_that_is_no_notebook_is_one_sentence(fglib, folders, no_kernel, text):
     (folders / "bad.ipynb").write_text(text)
-    code, out, err = fglib("run", "bad.ipynb")
+    code, out, err = fglib("chapter", "bad.ipynb")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("fglib: bad.ipynb is not a notebook that can be run: ")
 
@@ -118,20 +118,20 @@ def test_a_file_that_is_no_notebook_is_one_sentence(fglib, folders, no_kernel, t
 )
 def test_what_stops_a_notebook_is_one_sentence(fglib, notebook, source, kernel, reason):
     path = notebook("a.ipynb", source, kernel=kernel)
-    code, out, err = fglib("run", path, "-o", "out.ipynb")
+    code, out, err = fglib("chapter", path, "-o", "out.ipynb")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith(f"fglib: chapter a stopped: {reason}")
 
 
 def test_a_notebook_is_not_overwritten(fglib, notebook, no_kernel):
     path = notebook("a.ipynb", "1")
-    code, _, err = fglib("run", path, "-o", "./a.ipynb")
+    code, _, err = fglib("chapter", path, "-o", "./a.ipynb")
     assert (code, err.count("\n")) == (2, 1) and err.startswith("fglib: a.ipynb is the notebook itself")
 
 
 def test_an_output_that_cannot_be_written_is_one_sentence(fglib, folders, notebook):
     (folders / "file").touch()
-    code, _, err = fglib("run", notebook("a.ipynb", "1"), "-o", "file/out.ipynb")
+    code, _, err = fglib("chapter", notebook("a.ipynb", "1"), "-o", "file/out.ipynb")
     assert (code, err.count("\n")) == (1, 1) and err.startswith("fglib: chapter a stopped: [Errno ")
 
 
