@@ -27,24 +27,21 @@ def check_rows(name: str, values: Tensor) -> None:
     """`values` must be (B, d) floats, B at least 1."""
     check_tensor(name, values)
     if values.ndim != 2 or len(values) == 0 or not values.is_floating_point():
-        raise ValueError(f"{name} has shape {shape(values)} and type {values.dtype}, must be (B, d) floats")
+        raise misfit(name, values, "(B, d) floats")
 
 
 def check_table(name: str, values: Tensor, of: str, rows: Tensor) -> None:
     """`values` must be (n, d) floats of the same d as `rows` (B, d), the argument called `of`."""
     check_tensor(name, values)
     if values.ndim != 2 or values.shape[1] != rows.shape[1] or not values.is_floating_point():
-        raise ValueError(
-            f"{name} has shape {shape(values)} and type {values.dtype}, must be (n, d) floats "
-            f"for {of} of shape {shape(rows)}"
-        )
+        raise misfit(name, values, "(n, d) floats", **{of: rows})
 
 
 def check_maps(name: str, values: Tensor) -> None:
     """`values` must be (B, C, H, W) floats, no size zero."""
     check_tensor(name, values)
     if values.ndim != 4 or values.numel() == 0 or not values.is_floating_point():
-        raise ValueError(f"{name} has shape {shape(values)} and type {values.dtype}, must be (B, C, H, W) floats")
+        raise misfit(name, values, "(B, C, H, W) floats")
 
 
 def check_centers(features: Tensor, labels: Tensor, centers: Tensor) -> None:
@@ -52,20 +49,14 @@ def check_centers(features: Tensor, labels: Tensor, centers: Tensor) -> None:
     for name, values in (("features", features), ("labels", labels), ("centers", centers)):
         check_tensor(name, values)
     if features.ndim != 3 or features.numel() == 0 or not features.is_floating_point():
-        raise ValueError(f"features has shape {shape(features)} and type {features.dtype}, must be (B, M, N) floats")
+        raise misfit("features", features, "(B, M, N) floats")
     if centers.ndim != 3 or centers.shape[1:] != features.shape[1:] or not centers.is_floating_point():
-        raise ValueError(
-            f"centers has shape {shape(centers)} and type {centers.dtype}, must be (C, M, N) floats "
-            f"for features of shape {shape(features)}"
-        )
+        raise misfit("centers", centers, "(C, M, N) floats", features=features)
     if labels.shape != features.shape[:1]:
         raise ValueError(f"labels has shape {shape(labels)}, features {shape(features)}: one label per image")
     check_integers("labels", labels)
-    if labels.device.type == "cpu" and not 0 <= int(labels.min()) <= int(labels.max()) < len(centers):
-        raise ValueError(
-            f"labels has shape {shape(labels)} and runs from {int(labels.min())} to {int(labels.max())}, "
-            f"beyond the {len(centers)} classes of centers {shape(centers)}"
-        )
+    if labels.device.type == "cpu":
+        check_range("labels", labels, len(centers), f"classes of centers {shape(centers)}")
 
 
 def check_integers(name: str, values: Tensor) -> None:
@@ -82,25 +73,26 @@ def check_targets(logits: Tensor, target: Tensor, name: str = "logits") -> None:
     if target.shape != logits.shape[:1]:
         raise ValueError(f"target has shape {shape(target)}, {name} {shape(logits)}: one label per row of {name}")
     check_integers("target", target)
-    if target.device.type == "cpu" and not 0 <= int(target.min()) <= int(target.max()) < logits.shape[1]:
+    if target.device.type == "cpu":
+        check_range("target", target, logits.shape[1], f"classes of {name} {shape(logits)}")
+
+
+def check_range(name: str, values: Tensor, n: int, of: str) -> None:
+    """`values` must lie in 0 ... n - 1; `of` says what there are n of. It waits for the device."""
+    if len(values) and not 0 <= int(values.min()) <= int(values.max()) < n:
         raise ValueError(
-            f"target has shape {shape(target)} and runs from {int(target.min())} to {int(target.max())}, "
-            f"beyond the {logits.shape[1]} classes of {name} {shape(logits)}"
+            f"{name} has shape {shape(values)} and runs from {int(values.min())} to {int(values.max())}, "
+            f"beyond the {n} {of}"
         )
 
 
 def check_slots(index: Tensor, n: int, name: str) -> None:
-    """ValueError unless the indices of a batch are rows of a memory of n slots, each at most once."""
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n:
-        raise ValueError(
-            f"index has shape {shape(index)} and runs from {int(index.min())} to {int(index.max())}, beyond the {n} "
-            f"rows of {name}"
-        )
-    if len(index.unique()) < len(index):
-        values, counts = index.unique(return_counts=True)
-        raise ValueError(
-            f"index has shape {shape(index)} and repeats {int(values[counts.argmax()])}: one row per image"
-        )
+    """The indices of a batch must be rows of a memory of n slots, each at most once."""
+    check_range("index", index, n, f"rows of {name}")
+    values, counts = index.unique(return_counts=True)
+    if len(values) < len(index):
+        twice = int(values[counts.argmax()])
+        raise ValueError(f"index has shape {shape(index)} and repeats {twice}: one row per image")
 
 
 def check_finite(name: str, values: Tensor) -> None:
@@ -131,3 +123,9 @@ def lengths_of(name: str, vectors: Tensor) -> Tensor:
 def shape(values: Tensor) -> tuple[int, ...]:
     """A shape as messages print it."""
     return tuple(values.shape)
+
+
+def misfit(name: str, values: Tensor, needed: str, **beside: Tensor) -> ValueError:
+    """The error of an argument of another shape or type than needed, for other arguments `beside` it by their names."""
+    others = "".join(f" for {other} of shape {shape(tensor)}" for other, tensor in beside.items())
+    return ValueError(f"{name} has shape {shape(values)} and type {values.dtype}, must be {needed}{others}")

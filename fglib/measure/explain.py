@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fglib.checks import misfit, shape
 from fglib.precision import at_least_float32
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -24,8 +25,7 @@ def attention_map(activations: Tensor, p: float = 2) -> Tensor:
     everywhere stays zero. ValueError for another shape and for p that is not positive.
     """
     if activations.ndim != 4 or not activations.is_floating_point():
-        shape = tuple(activations.shape)
-        raise ValueError(f"activations has shape {shape} and type {activations.dtype}, must be (B, C, H, W) floats")
+        raise misfit("activations", activations, "(B, C, H, W) floats")
     if not p > 0:
         raise ValueError(f"p is {p}, must be positive")
     size = at_least_float32(activations).abs()
@@ -44,18 +44,14 @@ def attention_share(attention: Tensor, mask: Tensor) -> Tensor:
     negative attention and an empty mask.
     """
     if attention.ndim != 3 or not attention.is_floating_point():
-        shape = tuple(attention.shape)
-        raise ValueError(f"attention has shape {shape} and type {attention.dtype}, must be (B, H, W) floats")
+        raise misfit("attention", attention, "(B, H, W) floats")
     if mask.ndim != 3 or len(mask) != len(attention) or mask.dtype != torch.bool:
-        raise ValueError(
-            f"mask has shape {tuple(mask.shape)} and type {mask.dtype}, must be (B, H, W) bool for attention of "
-            f"shape {tuple(attention.shape)}"
-        )
+        raise misfit("mask", mask, "(B, H, W) bool", attention=attention)
     if (attention < 0).any():
-        raise ValueError(f"attention has negative entries; its shape is {tuple(attention.shape)}")
+        raise ValueError(f"attention has negative entries; its shape is {shape(attention)}")
     area = mask.flatten(1).double().mean(1)
     if (area == 0).any():
-        raise ValueError(f"mask {int((area == 0).nonzero()[0])} is empty; mask has shape {tuple(mask.shape)}")
+        raise ValueError(f"mask {int((area == 0).nonzero()[0])} is empty; mask has shape {shape(mask)}")
     mass = _resize(attention.double(), mask.shape[1:])
     return (mass * mask).sum((1, 2)) / mass.sum((1, 2)) / area
 
@@ -106,11 +102,9 @@ def layer_grad_cam(score: Score, layer: nn.Module, images: Tensor, targets: Tens
 def _batches(images: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Copies of the images that take gradients, which leaves the caller's alone, with their targets."""
     if images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"images has shape {tuple(images.shape)}, must be (B, 3, H, W)")
+        raise ValueError(f"images has shape {shape(images)}, must be (B, 3, H, W)")
     if targets.shape[:1] != images.shape[:1]:
-        raise ValueError(
-            f"targets has shape {tuple(targets.shape)}, images {tuple(images.shape)}: one target per image"
-        )
+        raise ValueError(f"targets has shape {shape(targets)}, images {shape(images)}: one target per image")
     copies = images.detach().clone()
     return ((i.requires_grad_(), t) for i, t in zip(copies.split(size), targets.split(size)))
 

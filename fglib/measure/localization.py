@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fglib.boxes import box_iou, check_boxes
-from fglib.checks import shape
+from fglib.checks import misfit, shape
 
 
 def localization_error(pred_boxes: Tensor, true_boxes: Tensor, label_correct: Tensor) -> float:
@@ -21,9 +21,6 @@ def localization_error(pred_boxes: Tensor, true_boxes: Tensor, label_correct: Te
             f"true_boxes has shape {shape(true_boxes)}, pred_boxes {shape(pred_boxes)}: one box per image in both"
         )
     if label_correct.shape != pred_boxes.shape[:1] or label_correct.dtype != torch.bool:
-        raise ValueError(
-            f"label_correct has shape {shape(label_correct)} and type {label_correct.dtype}, must be (n,) bool "
-            f"for pred_boxes of shape {shape(pred_boxes)}"
-        )
+        raise misfit("label_correct", label_correct, "(n,) bool", pred_boxes=pred_boxes)
     right = (box_iou(pred_boxes.cpu(), true_boxes.cpu()) > 0.5) & label_correct.cpu()
     return 100 * int((~right).sum()) / len(right)

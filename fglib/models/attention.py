@@ -9,7 +9,7 @@ Sizes: B images, C classes, N channels of H x W features, M attention maps.
 import torch
 from torch import Tensor
 
-from fglib.checks import check_centers, check_finite, check_maps, shape
+from fglib.checks import check_centers, check_finite, check_maps, misfit, shape
 from fglib.precision import at_least_float32, working_dtype
 
 
@@ -48,9 +48,7 @@ def orthogonal_rows_(weight: Tensor) -> Tensor:
     """
     kernel = weight.shape[2:]
     if weight.ndim not in (2, 4) or kernel.numel() != 1 or weight.numel() == 0 or not weight.is_floating_point():
-        raise ValueError(
-            f"weight has shape {shape(weight)} and type {weight.dtype}, must be (M, N) or (M, N, 1, 1) floats"
-        )
+        raise misfit("weight", weight, "(M, N) or (M, N, 1, 1) floats")
     if len(weight) > weight.shape[1]:
         raise ValueError(
             f"weight has shape {shape(weight)}: {len(weight)} rows cannot be orthogonal, as only {weight.shape[1]} "

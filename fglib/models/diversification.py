@@ -16,7 +16,7 @@ Sizes: B images, C classes, maps of H x W, patches of G x G.
 import torch
 from torch import Tensor, nn
 
-from fglib.checks import check_maps, check_tensor, is_whole, shape
+from fglib.checks import check_maps, check_tensor, is_whole, misfit
 
 
 def diversify(maps: Tensor, peak_draw: Tensor, patch_draw: Tensor, patch_size: int, alpha: float = 0.1) -> Tensor:
@@ -37,10 +37,7 @@ def diversify(maps: Tensor, peak_draw: Tensor, patch_draw: Tensor, patch_size: i
     for name, draw, needed in (("peak_draw", peak_draw, maps.shape[:2]), ("patch_draw", patch_draw, grid)):
         check_tensor(name, draw)
         if draw.shape != needed or draw.dtype != torch.bool:
-            raise ValueError(
-                f"{name} has shape {shape(draw)} and type {draw.dtype}, must be {tuple(needed)} bool "
-                f"for maps of shape {shape(maps)} and patches of {patch_size}"
-            )
+            raise misfit(name, draw, f"{tuple(needed)} bool for patches of {patch_size}", maps=maps)
     with torch.no_grad():
         factor = _factor(maps, peak_draw, patch_draw, patch_size, alpha)
     return maps * factor

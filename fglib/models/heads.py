@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.checks import check_maps
+from fglib.checks import check_maps, misfit, shape
 from fglib.precision import working_dtype
 
 
@@ -17,14 +17,9 @@ def class_activation_maps(features: Tensor, weight: Tensor, bias: Tensor | None 
     """
     check_maps("features", features)
     if weight.ndim != 2 or weight.shape[1] != features.shape[1] or not weight.is_floating_point():
-        raise ValueError(
-            f"weight has shape {tuple(weight.shape)} and type {weight.dtype}, must be (C, N) floats "
-            f"for features of shape {tuple(features.shape)}"
-        )
+        raise misfit("weight", weight, "(C, N) floats", features=features)
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(
-            f"bias has shape {tuple(bias.shape)}, weight {tuple(weight.shape)}: one entry per row of weight"
-        )
+        raise ValueError(f"bias has shape {shape(bias)}, weight {shape(weight)}: one entry per row of weight")
     dtype = working_dtype(features, weight)
     bias = None if bias is None else bias.to(dtype)
     with torch.autocast(features.device.type, enabled=False):  # or the maps would be rounded, and their peaks tie

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fglib.checks import misfit
 from fglib.retrieval.counting import members_of, score_by_counting
 from fglib.retrieval.inputs import counts, integers, tensor, unit, unit_pair
 from fglib.retrieval.similarity import (
@@ -110,8 +111,7 @@ def evaluate_ranking(
     ks, ranking = counts("ks", ks), tensor(ranking, "ranking")
     gallery_labels = tensor(gallery_labels, "gallery_labels")
     if ranking.ndim != 2 or ranking.numel() == 0 or ranking.is_floating_point() or ranking.dtype == torch.bool:
-        shape = tuple(ranking.shape)
-        raise ValueError(f"ranking has shape {shape} and type {ranking.dtype}, must be (Q, n) gallery rows")
+        raise misfit("ranking", ranking, "(Q, n) gallery rows")
     query_labels = integers(query_labels, ranking, "query_labels", "ranking")
     if len(gallery_labels) != ranking.shape[1]:
         raise ValueError(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fglib.checks import is_whole
+from fglib.checks import is_whole, misfit, shape
 from fglib.precision import at_least_float32, working_dtype
 
 
@@ -17,14 +17,14 @@ def unit_pair(
     query, gallery = unit(query, "query"), unit(gallery, name)
     query, gallery = (x.to(working_dtype(query, gallery)) for x in (query, gallery))
     if query.shape[1] != gallery.shape[1]:
-        raise ValueError(f"{name} has shape {tuple(gallery.shape)}, query {tuple(query.shape)}: dimensions differ")
+        raise ValueError(f"{name} has shape {shape(gallery)}, query {shape(query)}: dimensions differ")
     if exclude is None:
         return query, gallery, torch.full((len(query),), -1, device=query.device)
     exclude = integers(exclude, query, "exclude", "query")
     if int(exclude.min()) < -1 or int(exclude.max()) >= len(gallery):
         raise ValueError(
             f"exclude runs from {int(exclude.min())} to {int(exclude.max())}, must be -1 or a row of {name}, "
-            f"which has shape {tuple(gallery.shape)}"
+            f"which has shape {shape(gallery)}"
         )
     return query, gallery, exclude
 
@@ -33,8 +33,7 @@ def unit(embeddings: Tensor, name: str) -> Tensor:
     """(n, d) of unit length, float32 or float64. ValueError naming the first row that is zero or not finite."""
     embeddings = tensor(embeddings, name)
     if embeddings.ndim != 2 or len(embeddings) == 0 or not embeddings.is_floating_point():
-        shape = tuple(embeddings.shape)
-        raise ValueError(f"{name} has shape {shape} and type {embeddings.dtype}, must be (rows, d) floats")
+        raise misfit(name, embeddings, "(rows, d) floats")
     # Divided by the largest entry first, the square of a very large or small embedding stays in range.
     embeddings = at_least_float32(embeddings)
     largest = embeddings.abs().amax(1, keepdim=True)
@@ -57,12 +56,12 @@ def tensor(values: object, name: str) -> Tensor:
 def integers(values: Tensor | None, rows: Tensor, name: str, of: str) -> Tensor:
     """(rows,) int64 on the device of `rows`, the tensor called `of`. ValueError for another shape or type."""
     if values is None:
-        raise ValueError(f"{name} is missing: {of} has shape {tuple(rows.shape)}")
+        raise ValueError(f"{name} is missing: {of} has shape {shape(rows)}")
     values = tensor(values, name).to(rows.device)
     if values.shape != rows.shape[:1]:
-        raise ValueError(f"{name} has shape {tuple(values.shape)}, {of} {tuple(rows.shape)}: one entry per row")
+        raise ValueError(f"{name} has shape {shape(values)}, {of} {shape(rows)}: one entry per row")
     if values.is_floating_point() or values.is_complex():
-        raise ValueError(f"{name} has type {values.dtype}, must hold integers; its shape is {tuple(values.shape)}")
+        raise ValueError(f"{name} has type {values.dtype}, must hold integers; its shape is {shape(values)}")
     return values.long()
 
 
@@ -71,7 +70,7 @@ def class_labels(values: Tensor | None, rows: Tensor, name: str, of: str, num_cl
     values = integers(values, rows, name, of)
     if int(values.min()) < 0 or int(values.max()) >= num_classes:
         raise ValueError(
-            f"{name} has shape {tuple(values.shape)} and runs from {int(values.min())} to {int(values.max())}, "
+            f"{name} has shape {shape(values)} and runs from {int(values.min())} to {int(values.max())}, "
             f"must be classes from 0 to {num_classes - 1}"
         )
     return values

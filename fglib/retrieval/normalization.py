@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fglib.checks import misfit
 from fglib.retrieval.inputs import integers
 
 
@@ -38,9 +39,7 @@ class WithinClassNormalization:
         without shrinkage for a covariance that has no inverse.
         """
         if features.ndim != 2 or len(features) == 0 or not features.is_floating_point():
-            raise ValueError(
-                f"features has shape {tuple(features.shape)} and type {features.dtype}, must be (n, d) floats"
-            )
+            raise misfit("features", features, "(n, d) floats")
         labels = integers(labels, features, "labels", "features")
         if not 0 <= power <= 0.5:
             raise ValueError(f"power is {power!r}, must be from 0 to 0.5")
@@ -67,6 +66,5 @@ class WithinClassNormalization:
     def __call__(self, features: Tensor) -> Tensor:
         """Features (m, d) in the normalized space, of their own float type; computed in float64."""
         if features.ndim != 2 or features.shape[1] != len(self.mean) or not features.is_floating_point():
-            shape, d = tuple(features.shape), len(self.mean)
-            raise ValueError(f"features has shape {shape} and type {features.dtype}, must be (m, {d}) floats")
+            raise misfit("features", features, f"(m, {len(self.mean)}) floats")
         return ((features.double() - self.mean) @ self.matrix).to(features.dtype)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fglib.checks import misfit
 from fglib.retrieval.inputs import class_labels, count, integers, tensor, unit_pair
 from fglib.retrieval.similarity import CHUNK_BYTES, rank, rank_first, similarities
 
@@ -69,10 +70,7 @@ def conditional_ranking(
     query, gallery, nothing = unit_pair(query, gallery)
     coarse_logits = tensor(coarse_logits, "coarse_logits")
     if coarse_logits.ndim != 2 or len(coarse_logits) != len(query) or not coarse_logits.is_floating_point():
-        raise ValueError(
-            f"coarse_logits has shape {tuple(coarse_logits.shape)} and type {coarse_logits.dtype}, must be (Q, C) "
-            f"floats for query of shape {tuple(query.shape)}"
-        )
+        raise misfit("coarse_logits", coarse_logits, "(Q, C) floats", query=query)
     gallery_coarse = class_labels(gallery_coarse, gallery, "gallery_coarse", "gallery", coarse_logits.shape[1])
     odds = log_odds(coarse_logits.to(query.device, torch.float64))
     undefined = odds.isnan().any(1)
