@@ -22,22 +22,8 @@ FOUND_BOX = {"edgecolor": "#56B4E9", "linestyle": "--", "linewidth": 1.8}
 
 
 def use_style() -> None:
-    """The book's one figure style; called once at the head of a chapter."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "figure.figsize": (6.4, 3.8),
-            "figure.constrained_layout.use": True,
-            "font.size": 10,
-            "axes.titlesize": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "legend.frameon": False,
-            "savefig.facecolor": "white",
-        }
-    )
+    """The book's one figure style, of `book.mplstyle`; called once at the head of a chapter."""
+    plt.style.use("fglib.pages.book")
 
 
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,12 +41,12 @@ def image_grid(images: np.ndarray, titles: Sequence[str] = (), columns: int = 8,
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(side * columns, side * rows * (1.25 if len(titles) else 1)))
     axes = np.atleast_1d(axes)
-    for i, ax in enumerate(axes.flat):
+    for ax in axes.flat:
         ax.axis("off")
-        if i < len(images):
-            ax.imshow(images[i], interpolation="nearest")
-            if len(titles):
-                ax.set_title(titles[i], fontsize=8)
+    for ax, image in zip(axes.flat, images):
+        ax.imshow(image, interpolation="nearest")
+    for ax, title in zip(axes.flat, titles):
+        ax.set_title(title, fontsize=8)
     return axes
 
 
@@ -77,25 +63,20 @@ def gallery(queries: np.ndarray, neighbours: np.ndarray, correct: np.ndarray, na
         if len(names):
             axes[q, 0].set_ylabel(_short(names[q]), rotation=0, ha="right", va="center", fontsize=7)
         for k in range(shown):
-            ax, right = axes[q, 1 + k], bool(correct[q, k])
+            ax = axes[q, 1 + k]
+            shade, line, mark = (RIGHT, "-", "✓") if correct[q, k] else (WRONG, "--", "✗")
             _picture(ax, neighbours[q, k])
-            for spine in ax.spines.values():
-                spine.set(visible=True, color=RIGHT if right else WRONG, linewidth=2, linestyle="-" if right else "--")
-            mark = dict(fontsize=8, color="white", ha="left", va="top", weight="bold", transform=ax.transAxes)
-            box = dict(facecolor=RIGHT if right else WRONG, edgecolor="none", pad=1)
-            ax.text(0.03, 0.97, "✓" if right else "✗", bbox=box, **mark)
-    axes[0, 0].set_title("query", fontsize=8)
-    for k in range(shown):
-        axes[0, 1 + k].set_title(f"{k + 1}", fontsize=8)
+            ax.spines[:].set(visible=True, color=shade, linewidth=2, linestyle=line)
+            look = dict(fontsize=8, color="white", ha="left", va="top", weight="bold", transform=ax.transAxes)
+            ax.text(0.03, 0.97, mark, bbox=dict(facecolor=shade, edgecolor="none", pad=1), **look)
+    _head(axes, "query", *range(1, shown + 1))
     return axes
 
 
 def recall_curve(ax: Axes, ks: Sequence[int], values: Mapping[str, np.ndarray]) -> Axes:
     """Recall@k in percent over k (log2 axis): mean and 95 % interval of values {method: (seeds, k)}."""
     for method, table in values.items():
-        mean, half = interval(table)
-        ax.plot(ks, mean, marker="o", markersize=4, color=colour(method), label=label(method))
-        ax.fill_between(ks, mean - half, mean + half, color=colour(method), alpha=0.2, linewidth=0)
+        _line(ax, method, ks, table, marker="o", markersize=4)
     ax.set_xscale("log", base=2 if max(ks) < 10 else 10)
     ax.set_xticks(ks, [str(k) for k in ks])
     ax.minorticks_off()
@@ -122,15 +103,15 @@ def embedding_scatter(ax: Axes, xy: np.ndarray, labels: np.ndarray, names: Seque
     """Points (n, 2) coloured by label (n,); a legend for up to ten named labels. Distances in a t-SNE mean little."""
     labels = np.asarray(labels)
     kinds = np.unique(labels)
-    colours = plt.get_cmap("tab10" if len(kinds) <= 10 else "turbo")
+    few = len(kinds) <= 10
+    named = few and len(names) > 0
     for i, kind in enumerate(kinds):
-        here = labels == kind
-        shade = colours(i) if len(kinds) <= 10 else colours(i / (len(kinds) - 1))
-        name = _short(names[kind]) if len(names) and len(kinds) <= 10 else None
-        ax.scatter(*xy[here].astype(float).T, s=6, color=shade, label=name, linewidth=0)
+        shade = plt.cm.tab10(i) if few else plt.cm.turbo(i / (len(kinds) - 1))
+        name = _short(names[kind]) if named else None
+        ax.scatter(*xy[labels == kind].astype(float).T, s=6, color=shade, label=name, linewidth=0)
     ax.set(xticks=[], yticks=[], title=title)
     ax.grid(visible=False)
-    if len(names) and len(kinds) <= 10:
+    if named:
         ax.legend(fontsize=7, markerscale=2, loc="best")
     return ax
 
@@ -138,19 +119,12 @@ def embedding_scatter(ax: Axes, xy: np.ndarray, labels: np.ndarray, names: Seque
 def attention_overlay(ax: Axes, image: np.ndarray, attention: np.ndarray) -> Axes:
     """An image (H, W, 3) or (3, H, W) in grey under its attention map (h, w), which is scaled to its own maximum."""
     image = _channels_last(image[None])[0]
-    height, width = image.shape[:2]
-    ax.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
+    extent = (0, image.shape[1], image.shape[0], 0)
+    ax.imshow(image.mean(2), cmap="gray", vmin=0, vmax=255, extent=extent)
     attention = attention.astype(float)
     peak = attention.max()
-    ax.imshow(
-        attention / peak if peak > 0 else attention,
-        cmap="inferno",
-        vmin=0,
-        vmax=1,
-        alpha=0.65,
-        extent=(0, width, height, 0),
-        interpolation="bilinear",
-    )
+    relative = attention / peak if peak > 0 else attention
+    ax.imshow(relative, cmap="inferno", vmin=0, vmax=1, alpha=0.65, extent=extent, interpolation="bilinear")
     ax.axis("off")
     return ax
 
@@ -172,9 +146,8 @@ def boxes(ax: Axes, image: np.ndarray, attention: np.ndarray, found: Sequence[fl
     found, true: (x0, y0, x1, y1) in parts of the side, as a picture may be smaller than the image it was made of.
     """
     attention_overlay(ax, image, attention)
-    height, width = _channels_last(image[None])[0].shape[:2]
     for box, look in ((true, TRUE_BOX), (found, FOUND_BOX)):
-        _frame(ax, box, (height, width), look)
+        _frame(ax, box, _channels_last(image[None])[0], look)
     return ax
 
 
@@ -192,9 +165,7 @@ def attention_maps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
             attention_overlay(ax, image, values)
             if not values.any():
                 ax.text(0.5, 0.5, "empty", color="white", fontsize=8, ha="center", va="center", transform=ax.transAxes)
-    axes[0, 0].set_title("image", fontsize=8)
-    for k in range(number):
-        axes[0, 1 + k].set_title(f"map {k + 1}", fontsize=8)
+    _head(axes, "image", *(f"map {k}" for k in range(1, number + 1)))
     return axes
 
 
@@ -202,9 +173,7 @@ def error_curves(ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], 
     """Errors over epochs, mean and 95 % interval over seeds, of {method: (epochs (m,), errors (seeds, m))}."""
     styles = cycle(("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))))
     for (method, (epochs, errors)), style in zip(curves.items(), styles):
-        mean, half = interval(errors)
-        ax.plot(epochs, mean, linestyle=style, color=colour(method), label=label(method))
-        ax.fill_between(epochs, mean - half, mean + half, color=colour(method), alpha=0.2, linewidth=0)
+        _line(ax, method, epochs, errors, linestyle=style)
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.legend()
     return ax
@@ -226,7 +195,7 @@ def class_maps(images: np.ndarray, maps: Mapping[str, np.ndarray], frames: np.nd
             else:
                 attention_overlay(ax, image, maps[name][i])
             for box in frames[i]:
-                _frame(ax, box, image.shape[:2], TRUE_BOX | {"linewidth": 1.2})
+                _frame(ax, box, image, TRUE_BOX | {"linewidth": 1.2})
         look = dict(rotation=90, fontsize=8, ha="right", va="center", transform=row[0].transAxes)
         row[0].text(-0.08, 0.5, label(name), **look)
     return axes
@@ -258,10 +227,22 @@ def _channels_last(images: np.ndarray) -> np.ndarray:
     return images.transpose(0, 2, 3, 1) if images.shape[1] == 3 and images.shape[-1] != 3 else images
 
 
-def _frame(ax: Axes, box: Sequence[float], size: tuple[int, int], look: Mapping) -> None:
-    """A box (x0, y0, x1, y1) in parts of the side on a picture of a size (height, width)."""
-    (x0, y0, x1, y1), (height, width) = box, size
-    # a box that reaches the border of the image is drawn whole
+def _line(ax: Axes, method: str, x: Sequence[float], values: np.ndarray, **look) -> None:
+    """Mean of the values (seeds, m) over x (m,), and a band of their 95 % interval."""
+    mean, half = interval(values)
+    ax.plot(x, mean, color=colour(method), label=label(method), **look)
+    ax.fill_between(x, mean - half, mean + half, color=colour(method), alpha=0.2, linewidth=0)
+
+
+def _head(axes: np.ndarray, *titles: object) -> None:
+    """Titles above the columns of a grid."""
+    for ax, title in zip(axes[0], titles):
+        ax.set_title(title, fontsize=8)
+
+
+def _frame(ax: Axes, box: Sequence[float], image: np.ndarray, look: Mapping) -> None:
+    """A box (x0, y0, x1, y1) in parts of the side on an image (H, W, 3), drawn whole where it reaches the border."""
+    (x0, y0, x1, y1), (height, width) = box, image.shape[:2]
     place = (x0 * width, y0 * height), (x1 - x0) * width, (y1 - y0) * height
     ax.add_patch(plt.Rectangle(*place, fill=False, clip_on=False, **look))
 

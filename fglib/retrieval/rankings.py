@@ -35,11 +35,8 @@ def nearest(
     """
     k = count("k", k)
     query, gallery, exclude = unit_pair(query, gallery, exclude)
-    found = [
-        rank_first(similarity, min(k, len(gallery)))
-        for _, similarity in similarities(query, gallery, exclude, chunk_bytes)
-    ]
-    found = torch.cat(found)
+    chunks = similarities(query, gallery, exclude, chunk_bytes)
+    found = torch.cat([rank_first(similarity, min(k, len(gallery))) for _, similarity in chunks])
     return found.masked_fill(found == exclude[:, None], -1)
 
 
@@ -51,7 +48,7 @@ def cosine_ranking(query: Tensor, gallery: Tensor, chunk_bytes: int = CHUNK_BYTE
     arguments, their copies of unit length and the result. Errors as in `evaluate_retrieval`.
     """
     query, gallery, nothing = unit_pair(query, gallery)
-    return _ranked(query, gallery, nothing, lambda similarity, rows: rank(similarity), chunk_bytes)
+    return _ranked(query, gallery, nothing, chunk_bytes)
 
 
 @torch.no_grad()
@@ -78,7 +75,7 @@ def conditional_ranking(
         row = int(undefined.nonzero()[0])
         raise ValueError(f"row {row} of coarse_logits has no softmax: it holds NaN or +inf, or nothing but -inf")
     odds = odds.clamp_(-_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
-    return _ranked_with(query, gallery, nothing, lambda rows: odds[rows][:, gallery_coarse], chunk_bytes)
+    return _ranked(query, gallery, nothing, chunk_bytes, lambda rows: odds[rows][:, gallery_coarse])
 
 
 @torch.no_grad()
@@ -97,7 +94,7 @@ def oracle_ranking(
     def own_class(rows: slice) -> Tensor:
         return _OWN_CLASS * (gallery_coarse == query_coarse[rows, None])  # (q, n)
 
-    return _ranked_with(query, gallery, nothing, own_class, chunk_bytes)
+    return _ranked(query, gallery, nothing, chunk_bytes, own_class)
 
 
 def log_odds(logits: Tensor) -> Tensor:
@@ -114,26 +111,19 @@ def log_odds(logits: Tensor) -> Tensor:
     return logits - torch.where(2 * weight > total, others_of_best, others)
 
 
-def _ranked_with(
-    query: Tensor, gallery: Tensor, exclude: Tensor, bonus: Callable[[slice], Tensor], chunk_bytes: int
+def _ranked(
+    query: Tensor, gallery: Tensor, exclude: Tensor, chunk_bytes: int, bonus: Callable[[slice], Tensor] | None = None
 ) -> Tensor:
-    """(Q, n) rows by cosine + bonus, which is (q, n) for a chunk of queries.
+    """(Q, n) gallery rows by cosine, or by cosine + bonus, which is (q, n) for a chunk of queries.
 
     The sum is in float64: in float32 a large bonus would leave the cosines no digits.
     """
-
-    def order(similarity: Tensor, rows: slice) -> Tensor:
-        score = similarity[:, : len(gallery)] + bonus(rows).double()
-        return score.argsort(dim=1, descending=True, stable=True)
-
-    return _ranked(query, gallery, exclude, order, chunk_bytes)
-
-
-def _ranked(
-    query: Tensor, gallery: Tensor, exclude: Tensor, order: Callable[[Tensor, slice], Tensor], chunk_bytes: int
-) -> Tensor:
-    """(Q, n) rows as `order` puts them, from the similarities of a chunk of queries."""
-    ranking = torch.empty(len(query), len(gallery), dtype=torch.int64, device=query.device)
+    n = len(gallery)
+    ranking = torch.empty(len(query), n, dtype=torch.int64, device=query.device)
     for rows, similarity in similarities(query, gallery, exclude, chunk_bytes):
-        ranking[rows] = order(similarity, rows)[:, : len(gallery)]
+        if bonus is None:
+            ranking[rows] = rank(similarity)[:, :n]
+        else:
+            score = similarity[:, :n] + bonus(rows).double()
+            ranking[rows] = score.argsort(dim=1, descending=True, stable=True)
     return ranking
