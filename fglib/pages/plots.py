@@ -39,7 +39,7 @@ def image_grid(images: np.ndarray, titles: Sequence[str] = (), columns: int = 8,
     """Pictures (n, H, W, 3) or (n, 3, H, W) uint8 in rows of `columns`; returns the array of Axes."""
     images = _channels_last(images)
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(side * columns, side * rows * (1.25 if len(titles) else 1)))
+    _, axes = plt.subplots(rows, columns, figsize=(side * columns, side * rows * (1.25 if len(titles) else 1)))
     axes = np.atleast_1d(axes)
     for ax in axes.flat:
         ax.axis("off")
@@ -57,7 +57,7 @@ def gallery(queries: np.ndarray, neighbours: np.ndarray, correct: np.ndarray, na
     red with a cross for another. Returns the array of Axes (Q, 1 + k).
     """
     count, shown = correct.shape
-    figure, axes = _close(count, 1 + shown, (0.95 * (1 + shown), 1.0 * count))
+    axes = _close(count, 1 + shown, (0.95 * (1 + shown), 1.0 * count))
     for q in range(count):
         _picture(axes[q, 0], queries[q])
         if len(names):
@@ -158,7 +158,7 @@ def attention_maps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     (n, 1 + M).
     """
     count, number = maps.shape[:2]
-    figure, axes = _close(count, 1 + number, (min(10, 1.05 * (1 + number)), 1.1 * count))
+    axes = _close(count, 1 + number, (min(10, 1.05 * (1 + number)), 1.1 * count))
     for row, image, attention in zip(axes, _channels_last(images), maps):
         _picture(row[0], image)
         for ax, values in zip(row[1:], attention):
@@ -187,7 +187,7 @@ def class_maps(images: np.ndarray, maps: Mapping[str, np.ndarray], frames: np.nd
     """
     rows, side = ["image", *maps], min(1.2, 9 / len(images))
     size = (side * len(images) + 0.3, 1.03 * side * len(rows))
-    figure, axes = _close(len(rows), len(images), size)
+    axes = _close(len(rows), len(images), size)
     for name, row in zip(rows, axes):
         for i, (ax, image) in enumerate(zip(row, _channels_last(images))):
             if name == "image":
@@ -216,10 +216,10 @@ def arrow(ax: Axes, start: Sequence[float], end: Sequence[float], **style) -> Ax
     return ax
 
 
-def _close(rows: int, columns: int, size: tuple[float, float]) -> tuple[plt.Figure, np.ndarray]:
-    """A figure of so many pictures close together; to solve a layout for them would take longer than to draw them."""
+def _close(rows: int, columns: int, size: tuple[float, float]) -> np.ndarray:
+    """The Axes of so many pictures close together; to solve a layout for them would take longer than to draw them."""
     room = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.06, "hspace": 0.06}
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="none", gridspec_kw=room)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="none", gridspec_kw=room)[1]
 
 
 def _channels_last(images: np.ndarray) -> np.ndarray:
@@ -251,8 +251,7 @@ def _picture(ax: Axes, image: np.ndarray) -> None:
     ax.imshow(image, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.grid(visible=False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
 
 
 def _short(name: str, most: int = 18) -> str:
