@@ -302,7 +302,7 @@ def on_disk(root, write_image):
         for c in range(3):
             for i in range(count):
                 write_image(root / split / f"class{c}" / f"{i}.png", (80 * c, 60 * i, 40), (16, 16))
-    return DataSet("shop", *(read_folder(root, split, ["class"], 16, False) for split in ("train", "test")))
+    return DataSet("shop", *(read_folder(root, split, ["class"], 16, resident=False) for split in ("train", "test")))
 
 
 @pytest.mark.parametrize("resident", [True, False])

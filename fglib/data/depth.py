@@ -23,11 +23,11 @@ class Depth:
     def __init__(self, opened: Image.Image):
         tags = getattr(opened, "tag_v2", {})
         white, bits, kind = (
-            _first(tags.get(tag, default))
+            int(np.ravel(tags.get(tag, default))[0])
             for tag, default in ((MAX_SAMPLE_VALUE, 0), (BITS_PER_SAMPLE, 16), (SAMPLE_FORMAT, 1))
         )
         if white >= 255 and white & (white + 1) == 0:  # other values tell what is in the picture, not what is white
-            self.bits = int(white).bit_length()
+            self.bits = white.bit_length()
         else:
             self.bits = 16 if bits == 32 else bits - (kind == 2)  # of signed integers one bit is the sign
         self.inverted = tags.get(PHOTOMETRIC) == 0
@@ -46,7 +46,7 @@ def eight_bits(image: Image.Image, depth: Depth) -> Image.Image:
         grey = _integers(np.asarray(image), depth.bits)
     else:
         if depth.reduced:
-            _check_visible(max(high for band, (_, high) in _extrema(image) if band not in "Aa"), "16-bit values", True)
+            _check_visible(max(high for _, high in image.convert("RGB").getextrema()), "16-bit values", True)
         return image
     grey = 255 - grey if depth.inverted else grey
     clear = image.info.get("transparency")  # the grey value that is not painted
@@ -76,12 +76,3 @@ def _fractions(values: np.ndarray) -> np.ndarray:
 def _check_visible(peak: int, values: str, lit: bool) -> None:
     if lit and peak < DIMMEST:
         raise DataError(f"its {values} would become nearly black, {peak} of 255 at the brightest; {REMEDY}")
-
-
-def _extrema(image: Image.Image) -> list[tuple[str, tuple[int, int]]]:
-    bands, found = image.getbands(), image.getextrema()
-    return list(zip(bands, found if len(bands) > 1 else [found]))
-
-
-def _first(value) -> int:
-    return value[0] if isinstance(value, tuple) and value else value

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -45,7 +46,11 @@ class FileImages:
     def __getitem__(self, i: int) -> Tensor:
         image = torch.from_numpy(np.ascontiguousarray(self._pixels(i)))
         if image.shape != self.shape[1:]:
-            raise DataError(self._unequal(i, image.shape[1:]))
+            (height, width), (rows, columns) = self.shape[2:], image.shape[1:]
+            raise DataError(
+                f"images differ in size: {self.store.where(self.names[0])} is {width} x {height} pixels, "
+                f"{self.store.where(self.names[i])} is {columns} x {rows}; name a size to resize them to"
+            )
         return image
 
     @cached_property
@@ -65,7 +70,7 @@ class FileImages:
     def decode(self) -> Tensor:
         """All images at once, uint8 (n,3,H,W); DataError for one that cannot be decoded."""
         try:
-            pixels = np.empty(self.shape, dtype=np.uint8)
+            images = torch.from_numpy(np.empty(self.shape, dtype=np.uint8))
         except MemoryError as error:
             count, gigabytes = f"{len(self):,}", math.prod(self.shape) / 1e9
             raise DataError(
@@ -74,13 +79,10 @@ class FileImages:
             ) from error
 
         def fill(i: int) -> None:
-            one = self._pixels(i)
-            if one.shape != pixels.shape[1:]:
-                raise DataError(self._unequal(i, one.shape[1:]))
-            pixels[i] = one
+            images[i] = self[i]
 
         self._for_all(fill, "decoding")
-        return torch.from_numpy(pixels)
+        return images
 
     def readable(self) -> Tensor:
         """The indices (m,) of the images that can be decoded, with a warning when some cannot."""
@@ -103,20 +105,21 @@ class FileImages:
     def _for_all(self, work, title: str) -> None:
         """work(i) for every image, photographs in threads: Pillow frees the interpreter lock to decode."""
 
-        def chunk(start: int) -> int:
-            stop = min(start + CHUNK, len(self))
-            for i in range(start, stop):
+        def chunk(members: range) -> int:
+            for i in members:
                 work(i)
-            return stop - start
+            return len(members)
 
-        large = any(self._bytes(i) >= THREADS_FROM for i in range(min(len(self), 8)))
-        threads = min(8, os.cpu_count() or 1) if large else 1
-        quiet = len(self) <= PROGRESS_FROM
+        threads = 1
+        with suppress(DataError):  # a file that is gone is named by `_pixels`
+            if max(map(self.store.size, self.names[:8]), default=0) >= THREADS_FROM:
+                threads = min(8, os.cpu_count() or 1)
+        whole, quiet = range(len(self)), len(self) <= PROGRESS_FROM
         with (
             ThreadPoolExecutor(threads) as pool,
             tqdm(total=len(self), desc=title, unit="image", disable=quiet, file=sys.stderr) as bar,
         ):
-            for done in pool.map(chunk, range(0, len(self), CHUNK)):
+            for done in pool.map(chunk, (whole[k : k + CHUNK] for k in whole[::CHUNK])):
                 bar.update(done)
 
     def _pixels(self, i: int) -> np.ndarray:
@@ -136,17 +139,3 @@ class FileImages:
             raise
         except Exception as error:  # a damaged file makes Pillow's readers fail in any way they can
             raise DataError(f"cannot decode image {self.store.where(name)} ({error})") from error
-
-    def _bytes(self, i: int) -> int:
-        """The size of a file, 0 for one that cannot be read: `_pixels` says why."""
-        try:
-            return self.store.size(self.names[i])
-        except DataError:
-            return 0
-
-    def _unequal(self, i: int, got: Sequence[int]) -> str:
-        height, width = self.shape[2:]
-        return (
-            f"images differ in size: {self.store.where(self.names[0])} is {width} x {height} pixels, "
-            f"{self.store.where(self.names[i])} is {got[1]} x {got[0]}; name a size to resize them to"
-        )

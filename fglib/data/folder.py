@@ -62,23 +62,16 @@ def read_folder(
     split: str | None = None,
     levels: Sequence[str] | None = None,
     size: int | None = None,
-    resident: bool | str = "auto",
-    skip_corrupt: bool = False,
-    qualify: bool = False,
+    **options,
 ) -> ImageSet:
     """One split of nested class folders; the folders are the classes.
 
     root: a folder or a zip archive; split: the folder below it to read, None for the root itself.
     levels: names of the folder levels, coarse to fine; by default coarse and fine, or level1, level2, ...
-    size: short side in pixels, the center square is kept; None takes the images as they are, all of one size.
-    resident: decode all images into one tensor (True), each when asked for (False), or the first if they take
-        at most 2 GB ("auto").
-    skip_corrupt: leave out images that cannot be decoded, with a warning that counts, instead of an error.
-    qualify: name classes with their parents, for names that recur under other parents.
+    size, options: see `image_sets`.
     Raises DataError for missing folders, empty class folders, unequal depth and damaged images.
     """
     listing = list_images(root, split)
-    options = {"resident": resident, "skip_corrupt": skip_corrupt, "qualify": qualify}
     return image_sets([listing], level_names(listing, levels), size, **options)[0]
 
 
@@ -93,9 +86,13 @@ def image_sets(
     crossed: bool = False,
     resample: Image.Resampling = BILINEAR,
 ) -> list[ImageSet]:
-    """The image sets of several splits over one hierarchy, which has the classes of all; see `read_folder`.
+    """The image sets of several splits over one hierarchy, which has the classes of all.
 
-    crossed: the levels are independent of each other, as in `Hierarchy.from_paths`.
+    size: short side in pixels, the center square is kept; None takes the images as they are, all of one size.
+    resident: decode all images into one tensor (True), each when asked for (False), or the first if they take
+        at most 2 GB ("auto").
+    skip_corrupt: leave out images that cannot be decoded, with a warning that counts, instead of an error.
+    qualify, crossed: see `Hierarchy.from_paths`.
     """
     if not (isinstance(resident, bool) or resident == "auto"):
         raise ConfigError(f"resident must be true, false or 'auto', not {shortened(resident)}")
@@ -104,18 +101,12 @@ def image_sets(
             raise DataError(f"{part.store.path}: a split would have no images; the data set is not complete")
     paths = [path for part in listings for path in part.classes]
     hierarchy, targets = Hierarchy.from_paths(paths, levels, qualify=qualify, crossed=crossed)
-    lengths = [len(part.names) for part in listings]
-    targets = {level: labels.split(lengths) for level, labels in targets.items()}
-    sets = []
-    for i, part in enumerate(listings):
-        images = ImageSet(
-            FileImages(part.store, part.names, size, resample),
-            hierarchy,
-            {level: labels[i] for level, labels in targets.items()},
-            visible=hierarchy.levels,
-            paths=part.names,
-            boxes=part.boxes,
-        )
+    start, sets = 0, []
+    for part in listings:
+        own = {level: labels[start : start + len(part.names)] for level, labels in targets.items()}
+        start += len(part.names)
+        files = FileImages(part.store, part.names, size, resample)
+        images = ImageSet(files, hierarchy, own, visible=hierarchy.levels, paths=part.names, boxes=part.boxes)
         if skip_corrupt:
             images = images.subset(images.images.readable())
         _check_boxes_known(images)
@@ -210,11 +201,7 @@ def has_split(root: str | Path, split: str) -> bool:
 
 def _open(root: str | Path) -> Store:
     store = Store(user_path(root))
-    try:
-        there = store.path.exists()
-    except (OSError, ValueError):  # a name that no file can have
-        there = False
-    if not there:
+    if not os.path.exists(store.path):  # false also for a name that no file can have
         raise DataError(f"there is no folder or zip archive {store.path}; check the path")
     return store
 

@@ -40,10 +40,10 @@ def load(
     else:
         root = data_root(root)
         if not _places(source, root):
-            if download and source.fetch:
-                _download(name, source, root)
-            else:
-                raise _missing(name, source, root)
+            if not (download and source.fetch):
+                places = ", ".join(source.places)
+                raise DataError(f"data set '{name}' is not under {root} (looked for {places}); to get it: {source.how}")
+            _download(name, source, root)
         train, test = source.read(root, size, **options)
     return DataSet(name, train, test, f"{source.what} (licence: {source.licence})")
 
@@ -110,11 +110,6 @@ def fits(value: object, kind: type | UnionType) -> bool:
     if isinstance(value, int | float) and not -(2**63) <= value < 2**63:  # which NaN is not either
         return False
     return isinstance(value, kinds) and value != ""
-
-
-def _missing(name: str, source: Source, root: Path) -> DataError:
-    places = ", ".join(source.places)
-    return DataError(f"data set '{name}' is not under {root} (looked for {places}); to get it: {source.how}")
 
 
 def _download(name: str, source: Source, root: Path) -> None:

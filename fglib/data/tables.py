@@ -23,31 +23,24 @@ MAT_COMPRESSED = 15  # the tag of a compressed variable
 
 def read_columns(path: Path, columns: Sequence[str], delimiter: str = ",", header: bool = True) -> list[dict[str, str]]:
     """The rows of a text table; with a header it must have these columns, without it has just these."""
-    text = _text(path)
-    numbers: list[int] = []  # of the lines that the rows are read from
-
-    def lines() -> Iterable[str]:
-        for number, line in enumerate(io.StringIO(text, newline=""), start=1):
-            if not line.startswith("#"):
-                numbers.append(number)
-                yield line
-
-    rows, names, done = [], list(columns), 0  # done: how many lines the rows so far take
-    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    lines = ("\n" if line.startswith("#") else line for line in io.StringIO(_text(path), newline=""))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    rows, number = [], 1  # number: of the line that the next row begins in
     try:
-        if header:
-            names = next(reader, [])
-            if not set(columns) <= set(names) or len(set(names)) < len(names):
-                raise damaged(path, f"it needs the columns {', '.join(columns)}, and has {shortened(names)}")
-        done = reader.line_num
         for cells in reader:
-            if cells and len(cells) != len(names):
-                raise damaged(path, f"line {numbers[done]} has {len(cells)} cells, not {len(names)}")
-            rows += [dict(zip(names, cells))] * bool(cells)
-            done = reader.line_num
+            rows += [(number, cells)] if cells else []
+            number = reader.line_num + 1
     except csv.Error as error:
-        raise damaged(path, f"line {numbers[done]} cannot be read ({error})") from error
-    return rows
+        raise damaged(path, f"line {number} cannot be read ({error})") from error
+    names = columns
+    if header:
+        _, names = rows.pop(0) if rows else (1, [])
+        if not set(columns) <= set(names) or len(set(names)) < len(names):
+            raise damaged(path, f"it needs the columns {', '.join(columns)}, and has {shortened(names)}")
+    for number, cells in rows:
+        if len(cells) != len(names):
+            raise damaged(path, f"line {number} has {len(cells)} cells, not {len(names)}")
+    return [dict(zip(names, cells)) for _, cells in rows]
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
@@ -94,9 +87,8 @@ def look_up(path: Path, columns: str, keys: Sequence[str], among: Sequence[str] 
 
 def read_json(path: Path, shrink: Callable | None = None) -> Any:
     """What a JSON file holds. shrink: called with every object in it as soon as it is read, gives what to keep."""
-    return documents.parse_json(
-        _text(path), f"{path} is not the table it should be: it", error=DataError, shrink=shrink
-    )
+    where = f"{path} is not the table it should be: it"
+    return documents.parse_json(_text(path), where, error=DataError, shrink=shrink)
 
 
 def read_xml(path: Path) -> ElementTree.Element:

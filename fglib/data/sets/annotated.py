@@ -73,22 +73,22 @@ def celeba(root: Path, size: int, **options) -> Splits:
     """
     base = root / "celeba"
     table = base / "list_attr_celeba.txt"
-    _, header, *rows = [*(line for _, line in read_lines(table)), "", ""]
-    levels, values = tuple(header.split()), {name: signs for name, *signs in map(str.split, filter(None, rows))}
-    if not levels:
+    lines = [line.split() for _, line in read_lines(table)]
+    if len(lines) < 2:
         raise damaged(table, "its second line needs the names of the attributes")
+    levels, values = tuple(lines[1]), {name: signs for name, *signs in lines[2:]}
     partition = base / "list_eval_partition.txt"
     images = sorted(read_map(partition, "image and part"))
     parts = look_up(partition, "image and part", images, ("0", "1", "2"))
     listings = []
     for part in ("0", "2"):
-        names = tuple(image for image, own in zip(images, parts) if own == part)
-        signs = [values.get(name, []) for name in names]
-        for name, own in zip(names, signs):
-            if len(own) != len(levels) or not set(own) <= {"1", "-1"}:
+        rows = []
+        for name in (image for image, own in zip(images, parts) if own == part):
+            signs = values.get(name, [])
+            if len(signs) != len(levels) or not set(signs) <= {"1", "-1"}:
                 raise damaged(table, f"it needs 1 or -1 for each of its {len(levels)} attributes of {name}")
-        classes = tuple(tuple("yes" if sign == "1" else "no" for sign in own) for own in signs)
-        listings.append(Listing(Store(base / "img_align_celeba"), names, classes))
+            rows.append((name, tuple("yes" if sign == "1" else "no" for sign in signs)))
+        listings.append(Listing.of(base / "img_align_celeba", rows))
     return image_sets(listings, levels, size, **options, crossed=True)
 
 

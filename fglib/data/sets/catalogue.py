@@ -18,7 +18,7 @@ class Source:
     """One named data set.
 
     reader: in `fglib.data`, the function that reads it, (root, size, *, options), or (size, *, options) when it needs
-        no root. What it takes as `**options` are `resident` and `skip_corrupt`, see `folder.read_folder`.
+        no root. What it takes as `**options` are `resident` and `skip_corrupt`, see `folder.image_sets`.
     levels: of its labels, coarse to fine; none where they are named elsewhere.
     size: default side of its images in pixels.
     how: to get it.
