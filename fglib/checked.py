@@ -11,7 +11,7 @@ import typing
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from fglib.errors import ConfigError, shortened, unknown
+from fglib.errors import ConfigError, check_known, shortened
 
 OPTIONAL = (types.UnionType, typing.Union)  # origins of `int | None`
 
@@ -32,8 +32,8 @@ class Checked:
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if origin is Annotated and not _inside(value, args[1]):
             raise self._refusal(name, value, _in_words(args[1]))
-        if origin is Literal and value not in args:
-            raise unknown(f"value of {self.section}{name}", value, args)
+        if origin is Literal:
+            check_known(f"value of {self.section}{name}", value, args)
         if origin in OPTIONAL and value is not None:
             self._check(name, args[0], value)
         if origin is tuple:
@@ -59,8 +59,7 @@ def build(cls: type, values: dict, where: str) -> Any:
         raise ConfigError(f"{where} must be a mapping, got {shortened(values)}")
     hints = _hints(cls)
     for key in values:
-        if key not in hints:
-            raise unknown("key", key, hints, where)
+        check_known("key", key, hints, where)
     for f in dataclasses.fields(cls):
         if f.default is f.default_factory is dataclasses.MISSING and f.name not in values:
             raise ConfigError(f"{where} lacks the key '{f.name}'")

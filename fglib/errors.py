@@ -3,7 +3,7 @@
 import re
 import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories: controls, formats, surrogates, line separators
@@ -86,3 +86,9 @@ def unknown(kind: str, name: object, valid: Iterable[str], where: str = "") -> C
     place = f" in {where}" if where else ""
     hint = f"; did you mean '{near[0]}'?" if near else "."
     return ConfigError(f"unknown {kind} {shortened(str(name))}{place}{hint} Valid: {', '.join(valid) or 'none'}")
+
+
+def check_known(kind: str, name: object, valid: Collection, where: str = "") -> None:
+    """The error of `unknown` unless the name is among the valid ones."""
+    if name not in valid:
+        raise unknown(kind, name, valid, where)

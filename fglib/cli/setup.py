@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fglib.cli.shared import DataDir, Json, app, say
-from fglib.errors import ConfigError, FglibError, unknown
+from fglib.errors import ConfigError, FglibError
 
 
 @app.command()
@@ -41,8 +41,6 @@ def data(
     from fglib.data.sources import SOURCES, load, status
     from fglib.storage import data_root
 
-    if name is not None and name not in SOURCES:
-        raise unknown("data set", name, SOURCES)
     if download:
         if name is None:
             raise ConfigError("--download needs the name of one data set, as in `fglib data cifar100 --download`")

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import permutations
 from typing import Annotated, TextIO
 
 import typer
@@ -102,15 +103,10 @@ def assignments(items: list[str] | None) -> dict:
 
 def overrides(items: list[str] | None) -> dict:
     """Pairs such as section.key=value, of any depth, as nested mappings; ConfigError for a key within another one."""
-    out: dict = {}
+    from fglib.lab.plan import nested
+
     given = assignments(items)
-    for name, value in given.items():
-        *sections, key = name.split(".")
-        inner = out
-        for depth, section in enumerate(sections, start=1):
-            around = ".".join(sections[:depth])
-            if around in given:
-                raise ConfigError(f"--set gives both '{around}' and '{name}', which is inside of it; give one of them")
-            inner = inner.setdefault(section, {})
-        inner[key] = value
-    return out
+    for around, name in permutations(given, 2):
+        if name.startswith(f"{around}."):
+            raise ConfigError(f"--set gives both '{around}' and '{name}', which is inside of it; give one of them")
+    return nested(given)

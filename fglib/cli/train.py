@@ -24,7 +24,7 @@ from fglib.cli.shared import (
     say,
     stoppable,
 )
-from fglib.errors import BusyError, ConfigError, FglibError, RecordError, unknown
+from fglib.errors import BusyError, ConfigError, FglibError, RecordError, check_known
 
 SHOWN = ("fine_r1", "fine_map", "fine_knn", "cos_map", "cond_map", "coarse_top1", "top1")  # metrics that are printed
 GO_ON = "the same command goes on where this one stopped"
@@ -179,8 +179,7 @@ def _pending(preset: str, data_dir: str | None) -> list:
     from fglib.lab.grid import PRESETS
     from fglib.lab.pending import lacking, pending
 
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
+    check_known("preset", preset, PRESETS)
     ready, waiting = [], Counter()
     for plan in pending(preset):
         missing = lacking(plan, data_dir)

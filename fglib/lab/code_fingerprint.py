@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fglib.errors import unknown
+from fglib.errors import check_known
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # Modules that decide no number: what they hold may change freely.
@@ -52,8 +52,7 @@ def code_fingerprint(*trained: tuple[str, str]) -> str:
     classes = {key.value: value.value.split(".") for key, value in zip(table.keys, table.values)}
     roots = list(LOOP)
     for method, backbone in trained:
-        if method not in classes:
-            raise unknown("method", method, classes)
+        check_known("method", method, classes)
         file, name = classes[method]
         roots += [(f"fglib.methods.{file}", name), BODIES.get(backbone, TORCHVISION)]
     return _digest(roots)

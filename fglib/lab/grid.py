@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fglib.config import Checked, RunConfig, Seed, build
 from fglib.documents import read_yaml
-from fglib.errors import ConfigError, shortened, unknown
+from fglib.errors import ConfigError, check_known, shortened
 from fglib.storage import user_path
 
 PRESETS = ("smoke", "cpu", "paper")
@@ -65,8 +65,7 @@ class Experiment:
         A relative path of data means the folder of the experiment's file, one in `overrides` the working directory.
         """
         where = f"experiment {self.name}"
-        if variant not in self.variants:
-            raise unknown("variant", variant, self.variants, where)
+        check_known("variant", variant, self.variants, where)
         of_preset = self.preset(preset)
         chosen = {
             f.name: getattr(of_preset, f.name)
@@ -87,8 +86,7 @@ class Experiment:
 
     def preset(self, name: str) -> Preset:
         """The preset of that name; ConfigError with the nearest name otherwise."""
-        if name not in self.presets:
-            raise unknown("preset", name, self.presets, f"experiment {self.name}")
+        check_known("preset", name, self.presets, f"experiment {self.name}")
         return self.presets[name]
 
     def chosen(self, variants: Sequence[str] | None) -> tuple[str, ...]:
@@ -96,8 +94,7 @@ class Experiment:
         if variants is None:
             return tuple(self.variants)
         for variant in variants:
-            if variant not in self.variants:
-                raise unknown("variant", variant, self.variants, f"experiment {self.name}")
+            check_known("variant", variant, self.variants, f"experiment {self.name}")
         check_distinct(variants, "variant")
         return tuple(variants)
 
@@ -137,21 +134,12 @@ def merge(base: dict, over: dict) -> dict:
 def _placed(layer: dict, folder: Path) -> dict:
     """A layer of configuration in which relative paths, of images and of another experiment, are below `folder`."""
     out = dict(layer)
-    for section, *keys in (("data", "options", "path"), ("start", "experiment")):
-        if isinstance(layer.get(section), dict):
-            out[section] = _placed_at(layer[section], keys, folder)
+    for key, value in layer.items():
+        if key in ("data", "options", "start") and isinstance(value, dict):
+            out[key] = _placed(value, folder)
+        elif isinstance(value, str) and (key == "path" or (key == "experiment" and value.endswith((".yml", ".yaml")))):
+            out[key] = str(folder / user_path(value))  # an experiment of the book is named, not found by a path
     return out
-
-
-def _placed_at(section: dict, keys: list[str], folder: Path) -> dict:
-    key, *rest = keys
-    value = section.get(key)
-    if rest:
-        return {**section, key: _placed_at(value, rest, folder)} if isinstance(value, dict) else section
-    # an experiment of the book is named, not found by a path
-    if not isinstance(value, str) or (key == "experiment" and Path(value).suffix not in (".yml", ".yaml")):
-        return section
-    return {**section, key: str(folder / user_path(value))}
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -170,14 +158,12 @@ def _load(path: Path, changed: int) -> Experiment:
     if not isinstance(raw.get("presets"), dict):
         raise ConfigError(f"{path} lacks the mapping 'presets'")
     for name in raw["presets"]:
-        if name not in PRESETS:
-            raise unknown("preset", name, PRESETS, str(path))
+        check_known("preset", name, PRESETS, str(path))
     presets = {k: build(Preset, v, f"{path.name} preset {k}") for k, v in raw["presets"].items()}
     experiment = build(Experiment, {**raw, "name": path.stem, "presets": presets, "file": path}, path.name)
     for name, preset in experiment.presets.items():
         for variant in preset.variants:
-            if variant not in experiment.variants:
-                raise unknown("variant", variant, experiment.variants, f"{path.name} preset {name}")
+            check_known("variant", variant, experiment.variants, f"{path.name} preset {name}")
         for variant in experiment.variants:
             experiment.resolve(variant, name)
     return experiment

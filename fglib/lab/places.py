@@ -7,7 +7,7 @@ directory, else from the package. The library needs none.
 import os
 from pathlib import Path
 
-from fglib.errors import ConfigError, unknown
+from fglib.errors import ConfigError, check_known
 from fglib.storage import user_path
 
 
@@ -101,6 +101,5 @@ def experiment_path(name: str) -> Path:
             raise ConfigError(f"no experiment file at {given}; `fglib train --list` names those of the book")
         return given
     known = {p.stem: p for p in experiment_files()}
-    if name not in known:
-        raise unknown("experiment", name, known, str(experiments()))
+    check_known("experiment", name, known, str(experiments()))
     return known[name]

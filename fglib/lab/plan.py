@@ -136,3 +136,15 @@ def flat(overrides: dict, *above: str) -> Iterator[tuple[str, object]]:
             yield from flat(value, *above, key)
         else:
             yield ".".join((*above, key)), value
+
+
+def nested(settings: dict[str, object]) -> dict:
+    """What `flat` takes apart: settings by dotted keys as nested mappings."""
+    out: dict = {}
+    for name, value in settings.items():
+        *sections, key = name.split(".")
+        inner = out
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[key] = value
+    return out

@@ -14,18 +14,16 @@ An experiment says under `tune` what is tried:
 All combinations of a variant's values are its trials. Methods that train on coarse labels are scored by coarse labels.
 """
 
-import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 from fglib.config import build
 from fglib.documents import read_json
-from fglib.errors import ConfigError, unknown
+from fglib.errors import ConfigError, check_known
 from fglib.lab.grid import Experiment, merge
 from fglib.lab.places import results_dir
-from fglib.lab.plan import Plan, plans
+from fglib.lab.plan import Plan, nested, plans
 from fglib.lab.records import Run, write_json
 
 # The first that was measured decides; fine labels are measured only for what trains on them.
@@ -40,7 +38,7 @@ class Tune:
     seed: int
     validation: float
     trials: dict
-    set: dict = dataclasses.field(default_factory=dict)
+    set: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,10 @@ def trials(experiment: Experiment, variants: list[str] | None = None) -> list[Tr
     tune = build(Tune, experiment.tune, f"{where}, tune")
     for names, known in ((tune.trials, experiment.variants), (variants or (), tune.trials)):
         for name in names:
-            if name not in known:
-                raise unknown("variant", name, known, f"{where}, tune.trials")
-    found = {name: list(_combinations(grid)) for name, grid in tune.trials.items()}
+            check_known("variant", name, known, f"{where}, tune.trials")
+    found = {
+        name: [dict(zip(grid, values)) for values in product(*grid.values())] for name, grid in tune.trials.items()
+    }
     if len({len(combinations) for combinations in found.values()}) > 1:
         counts = ", ".join(f"{name} {len(combinations)}" for name, combinations in found.items())
         raise ConfigError(f"{where}, tune.trials: every variant gets the same number of trials, not {counts}")
@@ -103,20 +102,11 @@ def write_choice(experiment: Experiment, done: list[Trial]) -> dict:
     return {name: entry["chosen"] for name, entry in chosen.items()}
 
 
-def _combinations(grid: dict) -> Iterator[dict[str, object]]:
-    for values in product(*grid.values()):
-        yield dict(zip(grid, values))
-
-
 def _plan(experiment: Experiment, tune: Tune, variant: str, values: dict[str, object]) -> Plan:
     fine = experiment.resolve(variant, tune.preset, tune.seed).use_fine
     measures = ["retrieval"] if fine else ["accuracy", "coarse_retrieval"]
     overrides = merge(tune.set, {"data": {"validation": tune.validation}, "measure": measures})
-    for key, value in values.items():
-        for section in reversed(key.split(".")):
-            value = {section: value}
-        overrides = merge(overrides, value)
-    return plans(experiment, tune.preset, [tune.seed], [variant], overrides)[0]
+    return plans(experiment, tune.preset, [tune.seed], [variant], merge(overrides, nested(values)))[0]
 
 
 def choices_path(experiment: Experiment) -> Path:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fglib.documents import parse_yaml
-from fglib.errors import ConfigError, shortened, unknown
+from fglib.errors import ConfigError, check_known, shortened
 from fglib.lab.grid import PRESETS
-
-KNOWN = ("preset", "seeds", "device", "refresh", "data_dir", "overrides")
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,6 @@ class Parameters:
     data_dir: str | None
     overrides: dict
 
-    def __iter__(self):
-        return iter(vars(self))
-
     def keys(self):
         """Names, so that `lab.ensure("omniglot", **parameters)` works."""
         return vars(self).keys()
@@ -38,14 +33,16 @@ class Parameters:
         return getattr(self, name)
 
 
+KNOWN = tuple(Parameters.__annotations__)
+
+
 def check_parameters(names: dict[str, Any]) -> Parameters:
     """Check the parameters in a notebook's `globals()`; ConfigError names the one that is unknown or ill-typed."""
     for cell in names.get("In", []):
         # papermill heads the cell it injects with this comment
         if cell.startswith("# Parameters"):
             for name in assigned(cell):
-                if name not in KNOWN:
-                    raise unknown("parameter", name, KNOWN)
+                check_known("parameter", name, KNOWN)
     names |= {name: read_parameter(name, names[name]) for name in KNOWN}
     return Parameters(*(names[name] for name in KNOWN))
 
@@ -54,28 +51,29 @@ def read_parameter(name: str, value: Any) -> Any:
     """A chapter's parameter, which may come as text in YAML; ConfigError where it is not what it may be."""
     if isinstance(value, str) and name in ("seeds", "refresh", "overrides"):
         value = parse_yaml(value, f"parameter '{name}'")
-    _check(name, value)
+    if name == "preset":
+        check_known("preset", value, ("recorded", *PRESETS))
+    else:
+        allowed, words = ALLOWED[name]
+        if not allowed(value):
+            raise ConfigError(f"parameter '{name}' must {words}, got {shortened(value)}")
     return value
 
 
-def _check(name: str, value: Any) -> None:
-    if name == "preset" and value not in ("recorded", *PRESETS):
-        raise unknown("preset", value, ("recorded", *PRESETS))
-    if name == "seeds" and value is not None and not (isinstance(value, list) and value and all(map(_whole, value))):
-        raise ConfigError(
-            f"parameter 'seeds' must be a list of whole numbers such as [0, 1, 2] or None, got {shortened(value)}"
-        )
-    if name == "device" and not isinstance(value, str):
-        raise ConfigError(f"parameter 'device' must be auto, cpu or cuda, got {shortened(value)}")
-    if name == "refresh" and type(value) is not bool:
-        raise ConfigError(f"parameter 'refresh' must be True or False, got {shortened(value)}")
-    if name == "overrides" and not (isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())):
-        raise ConfigError(
-            "parameter 'overrides' must map sections to settings, as in {'train': {'epochs': 2}}, got "
-            f"{shortened(value)}"
-        )
-    if name == "data_dir" and value is not None and not isinstance(value, str):
-        raise ConfigError(f"parameter 'data_dir' must be a folder's path or None, got {shortened(value)}")
+def _whole_numbers(value: Any) -> bool:
+    return isinstance(value, list) and value != [] and all(type(v) is int for v in value)  # True is an int, too
+
+
+ALLOWED = {
+    "seeds": (lambda v: v is None or _whole_numbers(v), "be a list of whole numbers such as [0, 1, 2] or None"),
+    "device": (lambda v: isinstance(v, str), "be auto, cpu or cuda"),
+    "refresh": (lambda v: isinstance(v, bool), "be True or False"),
+    "data_dir": (lambda v: v is None or isinstance(v, str), "be a folder's path or None"),
+    "overrides": (
+        lambda v: isinstance(v, dict) and all(isinstance(section, dict) for section in v.values()),
+        "map sections to settings, as in {'train': {'epochs': 2}}",
+    ),
+}
 
 
 def assigned(source: str) -> list[str]:
@@ -86,7 +84,3 @@ def assigned(source: str) -> list[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             out += [target.id for target in targets if isinstance(target, ast.Name)]
     return out
-
-
-def _whole(value: Any) -> bool:
-    return type(value) is int  # True is an int, too

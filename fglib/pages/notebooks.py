@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fglib.documents import read_text
-from fglib.errors import ConfigError, FglibError, unknown
+from fglib.errors import ConfigError, FglibError, check_known, unknown
 from fglib.lab.places import book, root
 from fglib.pages.chapter import assigned, read_parameter
 from fglib.storage import user_path
@@ -94,8 +94,7 @@ def _check(parameters: dict, notebook: "NotebookNode", name: str) -> None:
         raise ConfigError(f"the parameters cell of {name} is not Python: {e}") from e
     checked = any("check_parameters(" in cell.source for cell in notebook.cells)
     for parameter, value in parameters.items():
-        if parameter not in known:
-            raise unknown("parameter", parameter, known, name)
+        check_known("parameter", parameter, known, name)
         if checked:
             read_parameter(parameter, value)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from fglib.errors import unknown
+from fglib.errors import check_known
 from fglib.lab.grid import Experiment, load_experiment
 from fglib.lab.places import experiment_path
 from fglib.lab.plan import flat
@@ -159,8 +159,8 @@ def verdicts(*ids: str) -> HTML:
     from fglib.pages.claims import judge, load_claims
 
     claims = {claim.id: claim for claim in load_claims()}
-    if missing := next((i for i in ids if i not in claims), None):
-        raise unknown("claim", missing, claims)
+    for name in ids:
+        check_known("claim", name, claims)
     return HTML(render("verdicts", verdicts=[judge(claims[i]) for i in ids]))
 
 
