@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fglib.boxes import box_iou, boxes_from_maps, smoothed
@@ -11,7 +12,7 @@ from fglib.errors import ConfigError
 from fglib.inference import apply
 from fglib.losses import map_overlap
 from fglib.measure.localization import localization_error
-from fglib.measure.trained import Arrays, Metrics, Trained, evenly, percent, thumbnails
+from fglib.measure.trained import Arrays, Metrics, Trained, best_one_and_five, evenly, percent, thumbnails
 from fglib.models import bilinear_upsample
 
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))  # of a map's maximum
@@ -19,17 +20,11 @@ THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))  # of a map's maxim
 
 def recognition(trained: Trained) -> tuple[Metrics, Arrays]:
     """Top-1 and top-5 of the classes that are trained on; of two heads, the top-1 of each and of their mean."""
-    method, labels = trained.method, trained.test_labels("coarse")
-    scores = apply(method, method.logits, trained.data.test, trained.device)
-    best = scores.topk(min(5, scores.shape[1])).indices
-    hit = best == labels[:, None]
-    metrics = {"top1": percent(hit[:, 0]), "top5": percent(hit.any(1))}
-    if hasattr(method, "heads"):
-        both = apply(
-            method, lambda x: torch.stack(list(method.heads(x).values()), 1), trained.data.test, trained.device
-        )
-        for i, name in enumerate(("first", "second", "average")):
-            metrics[f"{name}_top1"] = percent(both[:, i].argmax(1) == labels)
+    metrics = dict(zip(("top1", "top5"), best_one_and_five(trained)))
+    if hasattr(trained.method, "heads"):
+        heads = trained.on_test(lambda x: torch.stack(list(trained.method.heads(x).values()), 1))
+        for name, scores in zip(("first", "second", "average"), heads.unbind(1)):
+            metrics[f"{name}_top1"] = percent(scores.argmax(1) == trained.test_labels("coarse"))
     return metrics, {}
 
 
@@ -41,7 +36,7 @@ def localization(trained: Trained, shown: int = 8, most: int = 1000) -> tuple[Me
     training images (up to `most`), as in "Evaluating weakly supervised object localization methods right" (Choe et al.
     2020). No box of the test set chooses it. How the errors depend on it is in the arrays.
     """
-    data, method = trained.data, trained.method
+    data = trained.data
     train = data.train.subset(evenly(len(data.train), most))
     for part in (train, data.test):
         if part.boxes is None:
@@ -50,7 +45,7 @@ def localization(trained: Trained, shown: int = 8, most: int = 1000) -> tuple[Me
                 "measure out"
             )
     test, maps = data.test, _location_maps(trained, data.test)
-    right = apply(method, method.logits, test, trained.device).argmax(1) == trained.test_labels("coarse")
+    right = trained.test_scores.argmax(1) == trained.test_labels("coarse")
     chosen = min(_error_by_threshold(_location_maps(trained, train), train.boxes), key=lambda found: found[1])[0]
     boxes = boxes_from_maps(maps, chosen)
     iou = box_iou(boxes, test.boxes)
@@ -93,8 +88,8 @@ def attention_parts(trained: Trained, shown: int = 4) -> tuple[Metrics, Arrays]:
     method, test = trained.method, trained.data.test
     if not hasattr(method, "attend"):
         return {}, {}
-    features = apply(method, lambda x: method.attend(x)[0].flatten(1), test, trained.device)
-    attention = apply(method, lambda x: method.attend(x)[1], test, trained.device)
+    features = trained.on_test(lambda x: method.attend(x)[0].flatten(1))
+    attention = trained.on_test(lambda x: method.attend(x)[1])
     within, total = _variances(features, trained.test_labels("coarse"))
     rows = evenly(len(test), shown)
     metrics = {
@@ -126,7 +121,7 @@ def upsampling(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
         every = [method.targets(images, kind) for kind in wanted]
         return torch.cat([method.embed(images), bilinear_upsample(images[:, :1], method.size(images)), *every], 1)
 
-    made = apply(method, pair, test, trained.device)  # (n, 2 + kinds, H, W)
+    made = trained.on_test(pair)  # (n, 2 + kinds, H, W)
     learned, bilinear = made[:, 0], made[:, 1]
     target = made[torch.arange(len(made)), 2 + kinds]
     metrics = {}
@@ -147,9 +142,8 @@ def upsampling(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
 def _variances(features: Tensor, labels: Tensor) -> tuple[float, float]:
     """Mean squared distance of features (n, d) to the mean of their class, and to the mean of all."""
     x = features.double()
-    classes, label = labels.unique(return_inverse=True)
-    counts = torch.bincount(label)
-    means = torch.zeros(len(classes), x.shape[1], dtype=x.dtype).index_add_(0, label, x) / counts[:, None]
+    classes, label, counts = labels.unique(return_inverse=True, return_counts=True)
+    means = x.new_zeros(len(classes), x.shape[1]).index_add_(0, label, x) / counts[:, None]
     return tuple((x - center).square().sum(1).mean().item() for center in (means[label], x.mean(0)))
 
 
@@ -158,16 +152,12 @@ def _attended(attention: Tensor, masks: dict[str, Tensor]) -> Tensor:
 
     attention: (n, M, h, w); masks: (n, H, W) bool. Maps that are zero are left out.
     """
-    n, m, _, _ = attention.shape
     owner = torch.full(next(iter(masks.values())).shape, len(masks))
     for i, mask in enumerate(masks.values()):
         owner[mask] = i
-    large = bilinear_upsample(attention, tuple(owner.shape[1:])).flatten(2)
-    peak, place = large.max(2)  # (n, M)
+    peak, place = bilinear_upsample(attention, tuple(owner.shape[1:])).flatten(2).max(2)  # (n, M)
     part = owner.flatten(1).gather(1, place)
-    counts = torch.zeros(m, len(masks) + 1)
-    for k in range(m):
-        counts[k] = torch.bincount(part[peak[:, k] > 0, k], minlength=len(masks) + 1)
+    counts = F.one_hot(part, len(masks) + 1).mul(peak[:, :, None] > 0).sum(0).float()  # (M, parts + 1)
     return counts / counts.sum(1, keepdim=True).clamp(min=1)
 
 

@@ -9,6 +9,10 @@ from fractions import Fraction
 import torch
 from torch import nn
 
+from fglib.config import ModelConfig
+from fglib.methods import METHODS, Task
+from fglib.models import build_trunk
+
 
 def head_multiply_adds(n: int, d: int) -> int:
     """Multiply-adds per image of the n-way instance head (Eq. 3): one product of d for every training image."""
@@ -51,15 +55,10 @@ def attention_parameters(maps: int = 8, backbone: str = "inception_v3", layer: s
 
     Returns {"channels": of that layer, "parameters": of the convolution}.
     """
-    from fglib.config import ModelConfig
-    from fglib.methods import Task
-    from fglib.methods.coarse2fine import BAP
-    from fglib.models import build_trunk
-
     with torch.device("meta"):  # shapes only: nothing is drawn
         trunk = build_trunk(ModelConfig(backbone, layer=layer))
-        method = BAP(trunk, Task(2, 2, torch.zeros(2, dtype=torch.long)), maps=maps, orthogonal=False)
-    return {"channels": trunk.dim, "parameters": sum(p.numel() for p in method.attention.parameters())}
+        method = METHODS["bap"](trunk, Task(2, 2, torch.zeros(2, dtype=torch.long)), maps=maps, orthogonal=False)
+    return {"channels": trunk.dim, "parameters": _weights(method.attention)}
 
 
 def method_parameters(backbone: str = "resnet50", classes: int = 200) -> dict[str, int]:
@@ -70,12 +69,12 @@ def method_parameters(backbone: str = "resnet50", classes: int = 200) -> dict[st
     """
     from torchvision.models import get_model
 
-    from fglib.config import ModelConfig
-    from fglib.methods import METHODS, Task
-    from fglib.models import build_trunk
-
     task = Task(2, classes, torch.zeros(2, dtype=torch.long))
     with torch.device("meta"):  # shapes only: nothing is drawn
         networks = {"network": get_model(backbone, weights=None, num_classes=classes)}
         networks |= {name: METHODS[name](build_trunk(ModelConfig(backbone)), task) for name in ("plain", "db_gce")}
-    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
+    return {name: _weights(network) for name, network in networks.items()}
+
+
+def _weights(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

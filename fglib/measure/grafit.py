@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from fglib.data.hierarchy import ROOT
-from fglib.inference import apply
-from fglib.measure.basic import thumbnails
-from fglib.measure.trained import Arrays, Metrics, Trained, evenly
+from fglib.measure.trained import Arrays, Metrics, Trained, evenly, percent, thumbnails
 from fglib.retrieval import (
     choose_k,
     conditional_ranking,
@@ -50,14 +48,20 @@ def ranking(trained: Trained, each: int = 3, shown: int = 6) -> tuple[Metrics, A
     (first) and lowered most (last); and for reliability the confidence of the coarse classifier behind it and whether
     that is right. `conditioner_ece` is its expected calibration error over ten bins.
     """
-    fine, collection = trained.test_labels("fine"), trained.train_labels("fine")
-    there = collection.to(trained.device)
+    fine, coarse, logits = trained.test_labels("fine"), trained.test_labels("coarse"), _coarse_logits(trained)
+    collection = trained.train_labels("fine")
     precision, hits = {name: [] for name in RANKINGS}, dict.fromkeys(RANKINGS, 0.0)
     best = {name: [] for name in RANKINGS}
-    logits = _coarse_logits(trained)
-    for rows, rankings in _rankings(trained, logits):
-        for name, table in rankings.items():
-            report = evaluate_ranking(table, fine[rows].to(trained.device), there, ks=(1,))
+    items, known_coarse, known = trained.there(trained.train_features, trained.train_labels("coarse"), collection)
+    for chunk in zip(*(x.split(QUERIES_AT_ONCE) for x in (trained.test_features, coarse, fine, logits))):
+        query, own_coarse, own, scores = trained.there(*chunk)
+        rankings = (
+            cosine_ranking(query, items),
+            conditional_ranking(query, items, known_coarse, scores),
+            oracle_ranking(query, items, known_coarse, own_coarse),
+        )
+        for name, table in zip(RANKINGS, rankings):
+            report = evaluate_ranking(table, own, known, ks=(1,))
             precision[name].append(report.average_precision.cpu())
             hits[name] += report.recall_zero_counted[1] * report.num_queries
             best[name].append(table[:, :shown].cpu())
@@ -68,13 +72,11 @@ def ranking(trained: Trained, each: int = 3, shown: int = 6) -> tuple[Metrics, A
     arrays["query_fine"] = fine.numpy().astype(np.int16)
 
     confidence, guess = logits.softmax(1).max(1)
-    right = guess == trained.test_labels("coarse")
-    metrics["conditioner_top1"] = 100 * float(right.double().mean())
+    right = guess == coarse
+    metrics["conditioner_top1"] = percent(right)
     metrics["conditioner_ece"] = 100 * expected_calibration_error(confidence, right)
-    arrays |= {
-        "conditioner_confidence": confidence.numpy().astype(np.float16),
-        "conditioner_right": right.numpy(),
-    }
+    arrays["conditioner_confidence"] = confidence.numpy().astype(np.float16)
+    arrays["conditioner_right"] = right.numpy()
 
     gain = (precision["cond"] - precision["cos"]).nan_to_num()
     order = gain.argsort(descending=True, stable=True)
@@ -82,7 +84,7 @@ def ranking(trained: Trained, each: int = 3, shown: int = 6) -> tuple[Metrics, A
     arrays |= {
         "moved_queries": thumbnails(trained.data.test.pixels(moved)),
         "moved_gain": 100 * gain[moved].numpy(),
-        "moved_names": np.array(trained.data.hierarchy.classes[trained.config.data.fine])[fine[moved].numpy()],
+        "moved_names": trained.class_names("fine")[fine[moved].numpy()],
     }
     for name in ("cos", "cond"):
         found = torch.cat(best[name])[moved]
@@ -121,9 +123,8 @@ def separation(trained: Trained, neighbours: int = 10, most: int = 5000) -> tupl
     """
     from sklearn.metrics import silhouette_score
 
-    x, fine = trained.test_features, trained.test_labels("fine")
-    rows = evenly(len(x), most)
-    x, fine = x[rows], fine[rows]
+    rows = evenly(len(trained.test_features), most)
+    x, fine = trained.test_features[rows], trained.test_labels("fine")[rows]
     found = nearest(x, x, neighbours, exclude=torch.arange(len(x)))
     same = (fine[found] == fine[:, None]).double()[found >= 0]
     return {
@@ -139,52 +140,29 @@ def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = 10
     return float(gap.abs().sum() / len(confidence))
 
 
-def _rankings(trained: Trained, logits: Tensor):
-    """Yields (rows, {"cos", "cond", "oracle": gallery rows (q, n)}) for chunks of queries, on the device.
-
-    logits: coarse scores (Q, C) of the queries.
-    """
-    collection, coarse = (x.to(trained.device) for x in (trained.train_features, trained.train_labels("coarse")))
-    queries, labels = (x.to(trained.device) for x in (trained.test_features, trained.test_labels("coarse")))
-    logits = logits.to(trained.device)
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        rows = slice(start, start + QUERIES_AT_ONCE)
-        yield (
-            rows,
-            {
-                "cos": cosine_ranking(queries[rows], collection),
-                "cond": conditional_ranking(queries[rows], collection, coarse, logits[rows]),
-                "oracle": oracle_ranking(queries[rows], collection, coarse, labels[rows]),
-            },
-        )
-
-
 def _coarse_logits(trained: Trained) -> Tensor:
     """Coarse scores (Q, C) of the queries: the method's own classifier, else the kNN classifier over the collection."""
     if hasattr(trained.method, "logits"):
-        return apply(trained.method, trained.method.logits, trained.data.test, trained.device)
+        return trained.test_scores
     temperature = getattr(trained.method, "temperature", 0.05)
-    parts = trained.test_features, trained.train_features, trained.train_labels("coarse")
-    parts = (x.to(trained.device) for x in parts)
+    parts = trained.there(trained.test_features, trained.train_features, trained.train_labels("coarse"))
     return knn_logits(*parts, trained.num_classes("coarse"), temperature).cpu()
 
 
 def _chosen_k(trained: Trained, features: Tensor) -> int:
     """k of the kNN classifier, chosen by the labels that the method was trained on."""
     kind = "fine" if trained.config.use_fine else "coarse"
-    features, labels = features.to(trained.device), trained.train_labels(kind).to(trained.device)
-    return choose_k(features, labels, num_classes=trained.num_classes(kind))[0]
+    return choose_k(*trained.there(features, trained.train_labels(kind)), num_classes=trained.num_classes(kind))[0]
 
 
 def _knn_top1(trained: Trained, collection: Tensor, query: Tensor, level: str, k: int) -> float:
     """Percent of the test images that the kNN classifier puts into their class of a level."""
     classes, labels = trained.data.hierarchy.num_classes(level), trained.data.train.labels(level)
-    parts = (x.to(trained.device) for x in (query, collection, labels))
-    guess = knn_probabilities(*parts, k, num_classes=classes).argmax(1).cpu()
-    return 100 * float((guess == trained.data.test.labels(level)).double().mean())
+    guess = knn_probabilities(*trained.there(query, collection, labels), k, num_classes=classes).argmax(1).cpu()
+    return percent(guess == trained.data.test.labels(level))
 
 
 def _mean_average_precision(trained: Trained, collection: Tensor, query: Tensor, level: str) -> float:
     """Percent, by cosine, at a level."""
-    parts = query, trained.data.test.labels(level), collection, trained.data.train.labels(level)
-    return 100 * evaluate_retrieval(*(x.to(trained.device) for x in parts), ks=(1,)).mean_average_precision
+    parts = trained.there(query, trained.data.test.labels(level), collection, trained.data.train.labels(level))
+    return 100 * evaluate_retrieval(*parts, ks=(1,)).mean_average_precision

@@ -13,12 +13,14 @@ from fglib.measure.trained import Arrays, Metrics, Trained, evenly
 def attention(trained: Trained, shown: int = 6) -> tuple[Metrics, Arrays]:
     """Share of spatial attention on each mask, divided by the mask's share of the area (1 = as much as its area).
 
-    On the training images, as in Fig. 2 of "patterns": the question is what was learned from them. The map is
-    that of the last stage at its own resolution.
+    The mean over the images whose map is not zero; on the training images, as in Fig. 2 of "patterns": the question is
+    what was learned from them. The map is that of the last stage at its own resolution.
     """
     train = trained.data.train
     maps = explain.attention_map(apply(trained.method, trained.method.trunk.maps, train, trained.device))
-    metrics = {f"attention_{name}": _mean(explain.attention_share(maps, mask)) for name, mask in train.masks.items()}
+    metrics = {
+        f"attention_{name}": explain.attention_share(maps, mask).nanmean().item() for name, mask in train.masks.items()
+    }
     rows = evenly(len(train), shown)
     return metrics, {
         "attention_images": train.pixels(rows).numpy(),
@@ -56,7 +58,7 @@ def attribution(trained: Trained, images: int = 64, shown: int = 6) -> tuple[Met
     for kind, saliency in found.items():
         arrays[f"{kind}_maps"] = saliency[few].cpu().numpy().astype(np.float16)
         for name, mask in train.masks.items():
-            metrics[f"{kind}_{name}"] = _mean(explain.attention_share(saliency.cpu(), mask[rows]))
+            metrics[f"{kind}_{name}"] = explain.attention_share(saliency.cpu(), mask[rows]).nanmean().item()
     return metrics, arrays
 
 
@@ -73,8 +75,3 @@ def bounds(trained: Trained) -> tuple[Metrics, Arrays]:
     for number, theorem in (("1", theory.theorem_1), ("2", theory.theorem_2)):
         out |= {f"theorem{number}_{k}": float(v) for k, v in theorem(features, *weights, *labels).items()}
     return out, {}
-
-
-def _mean(shares: Tensor) -> float:
-    """Mean over the images whose map is not zero."""
-    return shares.nanmean().item()

@@ -4,11 +4,13 @@ Each is about the level that is trained on.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fglib.boxes import tight_boxes
 from fglib.data.images import ImageSet
 from fglib.errors import ConfigError
 from fglib.inference import apply
@@ -34,8 +36,7 @@ def crops(trained: Trained) -> tuple[Metrics, Arrays]:
         looks = five_crops(images, side, padding)
         return mean_of_probabilities(trained.method.logits(looks.flatten(0, 1)).unflatten(0, looks.shape[:2]))
 
-    found = apply(trained.method, scores, trained.data.test, trained.device, BATCH).argmax(1)
-    return {"top1_five_crops": percent(found == trained.test_labels("coarse"))}, {}
+    return {"top1_five_crops": percent(trained.on_test(scores, BATCH).argmax(1) == trained.test_labels("coarse"))}, {}
 
 
 def class_maps(trained: Trained, shown: int = 8, threshold: float = 0.5) -> tuple[Metrics, Arrays]:
@@ -47,18 +48,16 @@ def class_maps(trained: Trained, shown: int = 8, threshold: float = 0.5) -> tupl
     it is even; images whose map is zero everywhere count in the other figures and not in this one.
     """
     method, test, labels = trained.method, trained.data.test, trained.test_labels("coarse")
+    region = partial(object_regions, trained.data.name, test)
     batches = iter(labels.split(BATCH))  # the maps of all classes of all images would not fit
 
     def own(images: Tensor) -> Tensor:
         label = next(batches).to(images.device)
         return method.class_maps(images)[torch.arange(len(label), device=images.device), label].clamp(min=0)
 
-    maps = apply(method, own, test, trained.device, BATCH)  # (n, h, w)
-    order = torch.arange(len(test)).split(BATCH)
-    covered, background, inside = (
-        torch.cat(part, -1)
-        for part in zip(*(_spread(maps[rows], object_regions(trained.data.name, test, rows)) for rows in order))
-    )
+    maps = trained.on_test(own, BATCH)  # (n, h, w)
+    parts = [_spread(maps[rows], region(rows)) for rows in torch.arange(len(test)).split(BATCH)]
+    covered, background, inside = (torch.cat(part, -1) for part in zip(*parts))
     mass = maps.flatten(1)
     p = mass / mass.sum(1, keepdim=True)  # NaN where the map is zero everywhere
     entropy = -torch.special.xlogy(p, p).sum(1) / math.log(p.shape[1])
@@ -73,13 +72,11 @@ def class_maps(trained: Trained, shown: int = 8, threshold: float = 0.5) -> tupl
         "cam_empty": percent(mass.amax(1) == 0),
     }
     return metrics, {
-        "cam_curve": torch.stack(
-            [torch.tensor(THRESHOLDS, dtype=torch.float64), *curve], 1
-        ).numpy(),  # threshold, box, rest
+        "cam_curve": np.stack([THRESHOLDS, *curve], 1),  # threshold, box, rest
         "cam_images": thumbnails(test.pixels(rows)),
         "cam_maps": maps[rows].numpy().astype(np.float16),
-        "cam_boxes": torch.stack([_corners(r) for r in object_regions(trained.data.name, test, rows)]).numpy(),
-        "cam_names": np.array(trained.data.hierarchy.classes[trained.config.data.coarse])[labels[rows].numpy()],
+        "cam_boxes": _corners(region(rows)).numpy(),
+        "cam_names": trained.class_names("coarse")[labels[rows].numpy()],
     }
 
 
@@ -117,7 +114,7 @@ def confusions(trained: Trained) -> tuple[Metrics, Arrays]:
     The array has a row (class, taken for, how often) for each such pair, most frequent first.
     """
     labels = trained.test_labels("coarse")
-    found = apply(trained.method, trained.method.logits, trained.data.test, trained.device).argmax(1)
+    found = trained.test_scores.argmax(1)
     wrong = found != labels
     pairs, counts = torch.stack([labels[wrong], found[wrong]], 1).unique(dim=0, return_counts=True)
     order = counts.argsort(descending=True, stable=True)
@@ -128,7 +125,7 @@ def confusions(trained: Trained) -> tuple[Metrics, Arrays]:
         metrics["sibling_errors"] = percent((parent[labels] == parent[found])[wrong])  # NaN without an error
     return metrics, {
         "confusions": torch.cat([pairs, counts[:, None]], 1)[order].numpy().astype(np.int32),
-        "confusion_names": np.array(hierarchy.classes[level]),
+        "confusion_names": trained.class_names("coarse"),
     }
 
 
@@ -147,10 +144,7 @@ def final_classification_error(trained: Trained) -> tuple[Metrics, Arrays]:
     return classification_error(trained), {}
 
 
-def _corners(region: Tensor) -> Tensor:
-    """(x0, y0, x1, y1) of the tight box of a region (H, W), in parts of the side."""
-    rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
-    height, width = region.shape
-    return torch.tensor(
-        [columns[0, 0] / width, rows[0, 0] / height, (columns[-1, 0] + 1) / width, (rows[-1, 0] + 1) / height]
-    )
+def _corners(regions: Tensor) -> Tensor:
+    """(x0, y0, x1, y1) of the tight boxes (n, 4) of regions (n, H, W), in parts of the side."""
+    height, width = regions.shape[1:]
+    return tight_boxes(regions) / torch.tensor([width, height, width, height])

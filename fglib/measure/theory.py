@@ -37,13 +37,9 @@ def proposition_1_points(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The construction of `proposition_1`: points (n, 2), super-class (n,), fine class (n,)."""
     cloud = np.random.default_rng(seed).normal(scale=spread, size=(per_class, 2)).clip(-3 * spread, 3 * spread)
-    points, superclass, fine = [], [], []
-    for s, x in enumerate((-2.0, 2.0)):
-        for f, side in enumerate((-0.5, 0.5)):
-            points.append(cloud + (x, side * separation))
-            superclass += [s] * per_class
-            fine += [2 * s + f] * per_class
-    return np.concatenate(points), np.array(superclass), np.array(fine)
+    points = np.concatenate([cloud + (x, side * separation) for x in (-2.0, 2.0) for side in (-0.5, 0.5)])
+    fine = np.arange(4).repeat(per_class)
+    return points, fine // 2, fine
 
 
 def proposition_2(angle: float = 0.0) -> dict[str, float]:

@@ -19,8 +19,7 @@ def within(trained: Trained) -> tuple[Metrics, Arrays]:
     within_r1, within_map: fine Recall@1 and mAP over the queries that have a choice and an answer. within_chance: what
     within_r1 is at random. within_queries: their share of the test images.
     """
-    features, labels = trained.test_features, (trained.test_labels("coarse"), trained.test_labels("fine"))
-    return _within("within", features, *labels), {}
+    return _within("within", trained.test_features, trained.test_labels("coarse"), trained.test_labels("fine")), {}
 
 
 def collection(trained: Trained) -> tuple[Metrics, Arrays]:
@@ -50,19 +49,19 @@ def _within(
     gallery_fine: Tensor | None = None,
 ) -> Metrics:
     """Metrics of a search class by class; without a gallery the queries are searched, each without itself."""
+    own = int(gallery is None)  # a query is not its own answer
     hits, precision, chance = 0.0, [], []
     for label in coarse.unique():
         rows = (coarse == label).nonzero().flatten()
-        among = rows if gallery is None else (gallery_coarse == label).nonzero().flatten()
-        there = (fine if gallery is None else gallery_fine)[among]
+        among = rows if own else (gallery_coarse == label).nonzero().flatten()
+        there = (fine if own else gallery_fine)[among]
         if len(there.unique()) < 2:
             continue
-        search = () if gallery is None else (gallery[among], there)
+        search = () if own else (gallery[among], there)
         report = evaluate_retrieval(query[rows], fine[rows], *search, ks=(1,))
         answered = ~report.average_precision.isnan()
         hits += report.recall[1] * int(answered.sum()) if answered.any() else 0.0
         precision.append(report.average_precision[answered])
-        own = int(gallery is None)  # a query is not its own answer
         right = (fine[rows][:, None] == there).sum(1) - own
         chance.append((right.double() / (len(among) - own))[answered])
     count = sum(map(len, precision))

@@ -120,7 +120,7 @@ def test_images_that_are_wider_than_high():
     """Corners are parts of their own side, boxes count columns along x."""
     region = torch.zeros(4, 10, dtype=torch.bool)
     region[1:3, 5:7] = True
-    assert _corners(region).tolist() == pytest.approx([0.5, 0.25, 0.7, 0.75])
+    assert _corners(region[None])[0].tolist() == pytest.approx([0.5, 0.25, 0.7, 0.75])
     wide = dataset().test.subset([0])
     wide = dataclasses.replace(wide, images=wide.images[:, :, :4, :10], boxes=torch.tensor([[5.0, 1, 7, 3]]), masks={})
     assert torch.equal(object_regions("wide", wide, torch.tensor([0]))[0], region)
