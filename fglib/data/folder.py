@@ -58,11 +58,7 @@ class Listing:
 
 
 def read_folder(
-    root: str | Path,
-    split: str | None = None,
-    levels: Sequence[str] | None = None,
-    size: int | None = None,
-    **options,
+    root: str | Path, split: str | None = None, levels: Sequence[str] | None = None, size: int | None = None, **options
 ) -> ImageSet:
     """One split of nested class folders; the folders are the classes.
 

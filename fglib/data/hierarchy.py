@@ -42,12 +42,7 @@ class Hierarchy:
 
     @classmethod
     def from_paths(
-        cls,
-        paths: Iterable[Sequence[str]],
-        levels: Sequence[str],
-        *,
-        qualify: bool = False,
-        crossed: bool = False,
+        cls, paths: Iterable[Sequence[str]], levels: Sequence[str], *, qualify: bool = False, crossed: bool = False
     ) -> tuple["Hierarchy", dict[str, Tensor]]:
         """The hierarchy behind n items and its labels.
 

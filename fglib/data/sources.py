@@ -17,11 +17,7 @@ MAX_BYTES = 20e9  # of the images of a set that is made here, which are held in 
 
 
 def load(
-    name: str,
-    root: str | Path | None = None,
-    size: int | None = None,
-    download: bool = False,
-    **options,
+    name: str, root: str | Path | None = None, size: int | None = None, download: bool = False, **options
 ) -> DataSet:
     """A named data set.
 
@@ -68,12 +64,11 @@ def _places(source: Source, root: Path) -> list[Path]:
 
 def _checked(name: str, source: Source, options: dict) -> dict:
     """The options with numbers of numpy as those of Python; ConfigError for one that a reader does not take."""
-    known = source.options()
-    for option in options:
+    known, checked = source.options(), {}
+    for option, value in options.items():
         if option not in known:
             raise unknown("option", option, known, f"data set '{name}'")
-    options = {option: as_number(value) for option, value in options.items()}
-    for option, value in options.items():
+        value = checked[option] = as_number(value)
         kind = known[option].annotation
         if not fits(value, kind):
             kind = getattr(kind, "__name__", str(kind))
@@ -81,9 +76,9 @@ def _checked(name: str, source: Source, options: dict) -> dict:
         if isinstance(value, int) and option != "seed" and value > MAX_COUNT:
             raise ConfigError(f"option '{option}' of data set '{name}' must be at most {MAX_COUNT:,}, not {value:,}")
     for option, parameter in known.items():
-        if parameter.default is parameter.empty and option not in options:
+        if parameter.default is parameter.empty and option not in checked:
             raise ConfigError(f"data set '{name}' needs the option '{option}'; {source.how}")
-    return options
+    return checked
 
 
 def _check_room(name: str, source: Source, size: int, options: dict) -> None:

@@ -137,11 +137,7 @@ def _archive(path: Path) -> _Archive:
 @lru_cache(maxsize=8)
 def _open_archive(path: Path, state: tuple, process: int) -> _Archive:
     file = zipfile.ZipFile(path)
-    try:
-        return _Archive(file, _entries(path, file.infolist()))
-    except BaseException:
-        file.close()
-        raise
+    return _Archive(file, _entries(path, file.infolist()))
 
 
 def _entries(path: Path, found: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:

@@ -26,16 +26,8 @@ from fglib.data.tables import damaged, read_columns
 from fglib.errors import ConfigError, DataError, unknown
 
 DIGIT_GROUPS = {"loops": "0689", "strokes": "147", "curves": "235"}  # closed loops, straight strokes, open curves
-OMNIGLOT_SMALL = (  # the alphabets of the two small background sets
-    "Balinese",
-    "Early_Aramaic",
-    "Greek",
-    "Japanese_(katakana)",
-    "Korean",
-    "Latin",
-    "Sanskrit",
-    "Tagalog",
-)
+# the alphabets of the two small background sets
+OMNIGLOT_SMALL = ["Balinese", "Early_Aramaic", "Greek", "Japanese_(katakana)", "Korean", "Latin", "Sanskrit", "Tagalog"]
 PET_SPECIES = {"1": "cat", "2": "dog"}
 SOP_TRAIN, SOP_ALL = 80_000, 120_053  # the paper's random split (patterns, Sec. 4.4)
 
@@ -66,12 +58,11 @@ def omniglot(root: Path, size: int, *, part: str = "small", skip_corrupt: bool =
         raise unknown("part", part, ("small", "background"), "data set 'omniglot'")
     found = {}
     for place in SOURCES["omniglot"].places:
-        if not (root / place).is_dir() or (part == "background" and "small" in place):
-            continue
-        listing = list_images(root / place)
-        for name, path in zip(listing.names, listing.classes):
-            if part == "background" or path[0] in OMNIGLOT_SMALL:
-                found.setdefault((path, PurePosixPath(name).stem), f"{place}/{name}")
+        if (root / place).is_dir() and not (part == "background" and "small" in place):
+            listing = list_images(root / place)
+            for name, path in zip(listing.names, listing.classes):
+                if part == "background" or path[0] in OMNIGLOT_SMALL:
+                    found.setdefault((path, PurePosixPath(name).stem), f"{place}/{name}")
     missing = set(OMNIGLOT_SMALL) - {path[0] for path, _ in found}  # they are part of both
     if missing:
         raise DataError(

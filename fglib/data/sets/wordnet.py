@@ -5,6 +5,7 @@ or below it, until there are enough nodes. Huh et al. (arXiv 1608.08614) group I
 WordNet; this cut is not their list, as the order of the splits and the choice among several parents are ours.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 
@@ -37,23 +38,15 @@ def coarse_cut(tree: dict[str, str | None], classes: Sequence[str], num_groups: 
     The last split may bring more nodes than were missing. A class that others lie under becomes a node of its own
     when it is split. Of nodes with equally many classes the first by name is split.
     """
-    paths = {name: _from_root(tree, name) for name in classes}
-    groups: dict[str, list[str]] = {}
-    for name, path in paths.items():
-        groups.setdefault(path[0], []).append(name)
-    while len(groups) < num_groups:
-        node = max(sorted(groups), key=lambda node: len(groups[node]))
-        members = groups.pop(node)
-        for name in members:
-            path = paths[name]
-            below = min(path.index(node) + 1, len(path) - 1)
-            groups.setdefault(path[below], []).append(name)
-    return {name: node for node, members in groups.items() for name in members}
-
-
-def _from_root(tree: dict[str, str | None], name: str | None) -> list[str]:
-    path = []
-    while name is not None:
-        path.append(name)
-        name = tree[name]
-    return path[::-1]
+    below = {name: [name] for name in classes}  # the nodes from the class up to the root, whose last one is in the cut
+    for path in below.values():
+        while (parent := tree[path[-1]]) is not None:
+            path.append(parent)
+    while True:
+        sizes = Counter(path[-1] for path in below.values())
+        if len(sizes) >= num_groups:
+            return {name: path[-1] for name, path in below.items()}
+        largest = max(sorted(sizes), key=sizes.get)
+        for path in below.values():
+            if path[-1] == largest and len(path) > 1:
+                path.pop()
