@@ -34,7 +34,8 @@ def choose(wanted: str, trunk: nn.Module, images: Tensor) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "float32"
     path = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "fglib" / "precision.json"
     known = _read(path)
-    name = _name(trunk, images)
+    about = (repr(trunk), tuple(images.shape), processor(), torch.__version__, torch.get_num_threads())
+    name = hashlib.sha256(repr(about).encode()).hexdigest()[:16]
     if name not in known:
         seconds = {precision: _seconds(trunk, images, amp) for precision, amp in PRECISIONS.items()}
         known[name] = "bf16" if seconds["bf16"] * FASTER < seconds["float32"] else "float32"
@@ -54,11 +55,6 @@ def _seconds(trunk: nn.Module, images: Tensor, amp: torch.dtype | None) -> float
             features.float().square().mean().backward()
             best = min(best, time.process_time() - start)
     return best
-
-
-def _name(trunk: nn.Module, images: Tensor) -> str:
-    about = (repr(trunk), tuple(images.shape), processor(), torch.__version__, torch.get_num_threads())
-    return hashlib.sha256(repr(about).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, str]:

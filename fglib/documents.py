@@ -43,10 +43,6 @@ def read_text(path: Path, what: str = "file", *, error: Error = ConfigError, mos
         raise error(f"{name} is a folder or a device, not a file")
     if info.st_size > most:
         raise error(f"{name} has {info.st_size:,} bytes, more than the {most:,} that are read; is it the right file?")
-    return _decoded(data, name, error)
-
-
-def _decoded(data: bytes, name: str, error: Error) -> str:
     if data.startswith(UTF_16_OR_32):
         raise error(f"{name} is in UTF-16 or UTF-32; save it as UTF-8")
     if b"\0" in data:

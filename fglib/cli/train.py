@@ -65,9 +65,9 @@ def train(
     Example: fglib train omniglot --preset cpu --seeds 0,1,2 --max-minutes 30
              fglib train --pending --preset paper --max-minutes 60 --jobs 3
     """
-    from fglib import lab
+    from fglib.lab.plan import Plan, plans
     from fglib.lab.refresh import marked
-    from fglib.lab.standing import changes as changes_since
+    from fglib.lab.verify import changes as changes_since
 
     if list_all:
         return _list_experiments()
@@ -85,14 +85,14 @@ def train(
         wanted = _pending(preset, data_dir)
     else:
         chosen = integers(seeds), names(variants), overrides(changes)
-        wanted = lab.plans(experiment, preset, *chosen, tweak=refresh and not replace)
+        wanted = plans(experiment, preset, *chosen, tweak=refresh and not replace)
 
     failed, busy = 0, set()
     if not dry_run:
         failed, busy = _train(
             wanted, jobs, all_pending, refresh=refresh, deadline=until, device=device, data_dir=data_dir
         )
-    found = {plan.folder: plan.load() for plan in wanted if plan.recorded}
+    found = {run.plan.folder: run for run in map(Plan.find, wanted) if run}
     if not refresh:  # that one has recorded it meanwhile
         busy -= found.keys()
     other = {run.plan.folder: what for run, what in changes_since(list(found.values()), data_dir)}

@@ -7,7 +7,7 @@ records     `run.json` and `arrays.npz`: written, read and checked
 workers     many runs, one after another or side by side
 results     what is recorded, loaded; what is missing, trained
 refresh     training again what is recorded
-verify      does today's code still give the recorded numbers?
+verify      do data and code of today still give the recorded numbers?
 tune        choosing hyper-parameters by a validation part
 """
 

@@ -108,8 +108,7 @@ class _Module:
 
 @cache
 def _module(name: str) -> _Module:
-    path = PACKAGE.joinpath(*name.split(".")[1:])
-    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_bytes())
+    tree = ast.parse(_file(name).read_bytes())
     defined = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -121,14 +120,15 @@ def _module(name: str) -> _Module:
     return _Module(name, defined, {a.asname or a.name: (n.module, a.name) for n in imports for a in n.names})
 
 
-def _is_module(name: str) -> bool:
-    path = PACKAGE.joinpath(*name.split(".")[1:])
-    return path.is_dir() or path.with_suffix(".py").is_file()
+def _file(module: str) -> Path | None:
+    """The source of a module, None where there is no module of that name."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
 
 
 def _home(module: str, name: str) -> Place | None:
     """Where a name is defined that a module has; None for modules themselves and for silent ones' names."""
-    if module.split(".")[-1] in SILENT or _is_module(f"{module}.{name}"):
+    if module.split(".")[-1] in SILENT or _file(f"{module}.{name}"):
         return None
     here = _module(module)
     if name in here.defined:
@@ -144,7 +144,7 @@ def _used(node: ast.AST, module: _Module) -> Iterator[Place]:
     for used in kept:
         if isinstance(used, ast.Attribute) and isinstance(used.value, ast.Name) and used.value.id in module.imported:
             through = ".".join(module.imported[used.value.id])
-            if _is_module(through):
+            if _file(through):
                 yield through, used.attr
         elif isinstance(used, ast.Name) and used.id not in local:
             yield module.name, used.id

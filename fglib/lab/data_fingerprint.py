@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fglib.data.images import DataSet, ImageSet
+from fglib.data.images import ImageSet
 from fglib.data.sources import find_source, load
 from fglib.lab.code_fingerprint import function_fingerprint
 
@@ -18,8 +18,8 @@ def data_fingerprint(name: str, root: str | Path | None = None, size: int | None
     """The fingerprint of a named data set with these options, as `sources.load` takes them.
 
     Of a set made by the library it is that of the code that makes it. Otherwise it covers name, size in bytes and
-    labels of every image, and the contents of sets that are small or held in memory. A dash and the numbers of training
-    and test images end it. Raises what `load` raises.
+    labels of every image, and the contents of sets that are small or held in memory; the numbers of training and test
+    images end it, as in 0123456789abcdef-75-25. Raises what `load` raises.
     """
     source = find_source(name)
     if not source.places and "path" not in source.options():
@@ -27,11 +27,7 @@ def data_fingerprint(name: str, root: str | Path | None = None, size: int | None
         return function_fingerprint(read.__module__, read.__qualname__)
     if "resident" in source.options():
         options["resident"] = False  # nothing is decoded
-    return fingerprint(load(name, root, size, **options))
-
-
-def fingerprint(data: DataSet) -> str:
-    """Sixteen hex digits for images and labels of both splits, then their numbers of images: 0123456789abcdef-75-25."""
+    data = load(name, root, size, **options)
     digest = hashlib.sha256()
     for split in (data.train, data.test):
         for part in _parts(split):

@@ -26,8 +26,13 @@ def pending(preset: str, queue: Path | None = None) -> list[Plan]:
 
     Raises ConfigError for a queue that names what does not exist.
     """
+    queue = queue or book() / "queue.yml"
+    lines = read_yaml(queue, "queue")
+    if not isinstance(lines, list):
+        raise ConfigError(f"the queue {queue} must be a list of entries such as {{experiment: omniglot}}")
+    entries = [build(Entry, line, f"entry {i} of the queue {queue}") for i, line in enumerate(lines, start=1)]
     found: dict[Path, Plan] = {}
-    for entry in [*_read_queue(queue or book() / "queue.yml"), *(Entry(path.stem) for path in experiment_files())]:
+    for entry in [*entries, *(Entry(path.stem) for path in experiment_files())]:
         experiment = load_experiment(experiment_path(entry.experiment))
         variants = experiment.chosen(entry.variants)
         if preset in experiment.presets:
@@ -35,13 +40,6 @@ def pending(preset: str, queue: Path | None = None) -> list[Plan]:
                 if not plan.recorded:
                     found.setdefault(plan.folder, plan)
     return list(found.values())
-
-
-def _read_queue(path: Path) -> list[Entry]:
-    entries = read_yaml(path, "queue")
-    if not isinstance(entries, list):
-        raise ConfigError(f"the queue {path} must be a list of entries such as {{experiment: omniglot}}")
-    return [build(Entry, entry, f"entry {i} of the queue {path}") for i, entry in enumerate(entries, start=1)]
 
 
 def lacking(plan: Plan, data_dir: str | None = None) -> list[str]:

@@ -72,9 +72,8 @@ def recorded(experiment: str | Experiment, variants: Sequence[str] | None = None
         if preset in experiment.presets
     ]
     wanted = len(variants or experiment.variants)
-    complete = [r for r in found if len(r.variants) == wanted]
-    partial = [r for r in found if r]
-    return (complete or partial or [Results(experiment, None, (), found[0].missing if found else ())])[0]
+    best = max(found, key=lambda r: (len(r.variants) == wanted, bool(r)), default=None)  # the first of equals
+    return best or Results(experiment, None, (), found[0].missing if found else ())
 
 
 def ensure(
@@ -99,7 +98,7 @@ def ensure(
         if refresh or overrides:
             raise ConfigError("preset 'recorded' trains nothing: choose smoke, cpu or paper to refresh or override")
         return recorded(experiment, variants)
-    from fglib.lab.standing import refuse_other_data
+    from fglib.lab.verify import refuse_other_data
 
     wanted = _plans(experiment, preset, seeds, variants, overrides or {}, refresh)
     if not refresh:

@@ -100,12 +100,15 @@ def train_one(
         return None
     trained, progress = outcome
     metrics, arrays = measure(trained)
+    cuda = place.type == "cuda"
+    # of the allocator on CUDA, of the whole process on the CPU
+    memory = torch.cuda.max_memory_allocated(place) if cuda else peak_memory()
     origin = {
-        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(place) if cuda else "cpu",
         "threads": torch.get_num_threads(),
         "precision": progress.precision,
         "seconds": round(progress.seconds, 1),
-        "peak_memory_mb": round(_peak_memory(place) / 2**20),
+        "peak_memory_mb": round(memory / 2**20),
     }
     return metrics, progress.history, arrays, origin, {"data": state, "code": plan.code}
 
@@ -179,10 +182,3 @@ def restore(plan: Plan, data_dir: str | None = None) -> Trained:
     load_checkpoint(kept[0].checkpoint, identity(plan, state), method)
     method.to(memory_format=memory_format(plan.config.train))
     return Trained(method.eval(), data, plan.config)
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Peak bytes: of the allocator on CUDA, of the whole process on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return peak_memory()

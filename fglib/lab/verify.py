@@ -1,15 +1,17 @@
-"""Does today's code still give a record's numbers? Trains the first epoch of the run again and compares its losses."""
+"""Whether records still answer for the data and the code of today: by fingerprints, or by the losses of an epoch."""
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fglib.errors import DataError, RecordError
 from fglib.lab.plan import Plan
 from fglib.lab.provenance import revision
-from fglib.lab.records import CURRENT, Run, write_json
+from fglib.lab.records import CHANGED, CURRENT, Run, write_json
 
+OTHER_DATA = "its images or labels have changed since it was recorded"
 TOLERANCE = 1e-3  # relative; another processor adds in another order, and training amplifies the last digits
 APART = ("epoch", "lr", "train_error", "test_error")  # of a line of the history: no losses, or measured beside them
 
@@ -45,7 +47,7 @@ def verify(
         state = data_state(plan.config.data, data_dir)
         recorded = run.fingerprints.get("data")
         if recorded is not None and "-" in recorded and recorded != state:  # a dash: images that are stored in files
-            return Check(plan, False, "its images or labels have changed since it was recorded; train it again")
+            return Check(plan, False, f"{OTHER_DATA}; train it again")
         if not again and recorded == state and run.standing == CURRENT:
             return Check(plan, True, "its fingerprints are today's")
         now = first_epoch(plan, device=device, data_dir=data_dir, label=label)
@@ -55,7 +57,10 @@ def verify(
         return Check(plan, None, "it has no history to compare with")
     reason, agrees = compare(run.history[0], now, tolerance)
     if agrees:
-        _confirm(run, {"data": state, "code": plan.code}, reason, tolerance)
+        path = plan.folder / "run.json"
+        check = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "revision": revision(), "result": reason}
+        today = {"fingerprints": {"data": state, "code": plan.code}, "verified": check}
+        write_json(path, json.loads(path.read_bytes()) | today)
     return Check(plan, agrees, reason)
 
 
@@ -69,8 +74,41 @@ def compare(recorded: dict, now: dict, tolerance: float) -> tuple[str, bool]:
     return worst, math.isfinite(far) and far <= tolerance
 
 
-def _confirm(run: Run, fingerprints: dict[str, str], reason: str, tolerance: float) -> None:
-    path = run.plan.folder / "run.json"
-    check = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "revision": revision(), "result": reason}
-    record = json.loads(path.read_bytes()) | {"fingerprints": fingerprints, "verified": check}
-    write_json(path, record)
+def changes(runs: Sequence[Run], data_dir: str | None = None) -> list[tuple[Run, str]]:
+    """The runs that were made from other images, labels or code than today's, each with what has changed, in words.
+
+    Data that cannot be read is not compared: records come without it. Nor is a record made before fingerprints were
+    kept.
+    """
+    from fglib.lab.run import data_state
+
+    today: dict[str, str | None] = {}
+    found = []
+    for run in runs:
+        config, recorded = run.plan.config.data, run.fingerprints.get("data")
+        if recorded is not None and repr(config) not in today:
+            try:
+                today[repr(config)] = data_state(config, data_dir)
+            except DataError:
+                today[repr(config)] = None
+        now = today.get(repr(config))
+        if None not in (now, recorded) and now != recorded:
+            found.append((run, OTHER_DATA + _counts(recorded, now)))
+        elif run.standing == CHANGED:
+            found.append((run, "the code that trains it has changed since it was recorded"))
+    return found
+
+
+def refuse_other_data(runs: Sequence[Run], data_dir: str | None = None) -> None:
+    """RecordError for the first run that was made from other images or labels than today's."""
+    for run, what in changes(runs, data_dir):
+        if what.startswith(OTHER_DATA):
+            raise RecordError(f"{run.plan.name}: {what}; train it again with refresh, or bring the old data back")
+
+
+def _counts(before: str, now: str) -> str:
+    """The numbers of images then and now, where fingerprints have them and they differ."""
+    (_, *then), (_, *there) = before.split("-"), now.split("-")
+    if then == there or not then or not there:
+        return ""
+    return f" (then {then[0]} to train and {then[1]} to test, now {there[0]} and {there[1]})"

@@ -10,9 +10,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 from fglib.errors import BusyError, FglibError, RecordError
+from fglib.lab import refresh as again
+from fglib.lab.lock import alone
 from fglib.lab.plan import Plan, flat
 from fglib.lab.records import write_record
-from fglib.lab.refresh import marked, to_train
 
 PATIENCE = 60.0  # seconds for the step under way and the checkpoint of a run that is stopped
 # tqdm's defaults, for runs that share a screen: no bar, and a line only so often (seconds)
@@ -38,10 +39,7 @@ def train_plan(
 
     Raises BusyError when another process trains this run or the one that it starts from.
     """
-    # torch is imported only here: listing, loading and help stay quick
-    from fglib.lab import refresh as again
-    from fglib.lab.lock import alone
-    from fglib.lab.run import train_one
+    from fglib.lab.run import train_one  # with torch, only here: listing, loading and help stay quick
 
     how = {"device": device, "data_dir": data_dir, "deadline": deadline, "label": label}
 
@@ -88,17 +86,18 @@ def train_all(
     Yields (plan, outcome) as each ends: True for recorded, False for out of time and checkpointed, or its error,
     after which the others go on. `deadline` is a time of `time.monotonic()`; after it none is started.
     """
-    todo = to_train(wanted) if refresh else [plan for plan in wanted if not plan.recorded]
+    todo = again.to_train(wanted) if refresh else [plan for plan in wanted if not plan.recorded]
+    todo = [(plan, f"[{i}/{len(todo)}] " if len(todo) > 1 else "") for i, plan in enumerate(todo, start=1)]
     how = {"refresh": refresh, "deadline": deadline, "device": device, "data_dir": data_dir}
     return _in_turn(todo, how) if jobs == 1 else _side_by_side(todo, jobs, how)
 
 
-def _in_turn(todo: list[Plan], how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
-    for i, plan in enumerate(todo, start=1):
+def _in_turn(todo: list[tuple[Plan, str]], how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
+    for plan, number in todo:
         try:
+            label = f"{number}{plan.experiment.name} {plan.variant} seed {plan.seed}"
             # another process may have refreshed it meanwhile
-            done = how["refresh"] and not marked(plan)
-            outcome = done or train_plan(plan, label=f"{_number(i, len(todo))}{_label(plan)}", **how)
+            outcome = (how["refresh"] and not again.marked(plan)) or train_plan(plan, label=label, **how)
         except FglibError as e:
             outcome = e
         yield plan, outcome
@@ -106,8 +105,7 @@ def _in_turn(todo: list[Plan], how: dict) -> Iterator[tuple[Plan, bool | FglibEr
             return
 
 
-def _side_by_side(todo: list[Plan], jobs: int, how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
-    waiting = [(plan, _number(i, len(todo))) for i, plan in enumerate(todo, start=1)]
+def _side_by_side(waiting: list[tuple[Plan, str]], jobs: int, how: dict) -> Iterator[tuple[Plan, bool | FglibError]]:
     running: dict[Future, tuple[Plan, subprocess.Popen]] = {}
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -160,7 +158,7 @@ def _follow(process: subprocess.Popen, plan: Plan, number: str, refresh: bool) -
                 print(f"{number}{line.rstrip()}", file=sys.stderr, flush=True)
     code = process.returncode
     if code == 0:
-        return not marked(plan) if refresh else plan.recorded
+        return not again.marked(plan) if refresh else plan.recorded
     if code == BusyError.exit_code:
         return BusyError(reason)
     return FglibError(
@@ -184,14 +182,6 @@ def _end(processes: list[subprocess.Popen]) -> None:
         for process in processes:
             process.kill()
             process.wait()
-
-
-def _label(plan: Plan) -> str:
-    return f"{plan.experiment.name} {plan.variant} seed {plan.seed}"
-
-
-def _number(i: int, of: int) -> str:
-    return f"[{i}/{of}] " if of > 1 else ""
 
 
 def _past(deadline: float | None) -> bool:

@@ -32,11 +32,6 @@ def build_book(folder: Path | None = None) -> Path:
     return folder / "_build" / "html" / "index.html"
 
 
-def pages_dir() -> Path:
-    """Where the rendered pages go."""
-    return root() / "_build" / "html"
-
-
 def render_command(book: Path, folder: Path) -> list[str]:
     """The command that renders a book into a folder: warnings are errors, and every page is made anew.
 
@@ -48,7 +43,7 @@ def render_command(book: Path, folder: Path) -> list[str]:
 
 def page_server(port: int) -> http.server.HTTPServer:
     """A server of the rendered pages that holds the port and waits for `serve_forever`."""
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(pages_dir()))
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(root() / "_build" / "html"))
     try:
         return http.server.ThreadingHTTPServer(("localhost", port), handler)
     except OSError as e:

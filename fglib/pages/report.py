@@ -23,8 +23,6 @@ from fglib.pages.html import render
 from fglib.pages.labels import label as label
 from fglib.pages.plots import interval
 
-pd.set_option("display.max_colwidth", None)  # a setting is read in full, not cut at 50 characters
-
 
 def metric_table(results: Results, metrics: Sequence[str], paper: dict[str, Sequence] | None = None) -> pd.DataFrame:
     """Variants by metrics, mean ± standard deviation over n seeds; `paper` adds the printed figures beside them.
