@@ -104,44 +104,30 @@ def ledger(paper: str | None = None) -> list[Verdict]:
 def judge(claim: Claim) -> Verdict:
     """The verdict on a claim: the first evidence from the paper's setting decides, else the first of any other."""
     findings = [examine(evidence, f"claim {claim.id}") for evidence in claim.evidence]
-    enough = sorted((f for f in findings if f.measured), key=lambda f: not f.same)  # stable: the paper's setting first
-    damaged = tuple(f"a record does not count: {error}" for f in findings for error in f.damaged)
-    shared = {name: getattr(claim, name) for name in ("id", "paper", "where", "says", "metric", "paper_values")}
-    if not enough:
-        # what is furthest, else what comes first
-        nearest = max(findings, key=lambda f: f.seeds, default=None)
-        return Verdict(
-            **shared,
-            verdict=NOT_RUN,
-            reason="; ".join([_not_run(claim, nearest), *damaged]),
-            remarks=damaged,
-            measured=(),
-            evidence=None,
-            command=nearest and nearest.command,
-            hardware=nearest and nearest.hardware,
-        )
-    best, *others = enough
-    remarks = [f"also on {_where(f)}: {'holds' if f.holds else 'does not hold'}" for f in others]
-    remarks += [best.standing] if best.standing else []
-    if not best.same:
-        remarks += [f"the paper's own setting is not run (`{f.command}`)" for f in findings if f.same]
-    remarks += damaged
+    best, *others = sorted((f for f in findings if f.measured), key=lambda f: not f.same) or [None]  # stable
+    shown = best or max(findings, key=lambda f: f.seeds, default=None)  # what is furthest, else what comes first
+    remarks = []
+    if best is None:
+        verdict, reason = NOT_RUN, _not_run(claim, shown)
+    else:
+        verdict = FAILS if not best.holds else REPRODUCED if best.same else DIRECTION
+        decisive = [m for m in best.measured if best.holds or not m.holds]
+        reason = f"{_where(best)}: {'; '.join(map(str, decisive))}"
+        remarks += [f"also on {_where(f)}: {'holds' if f.holds else 'does not hold'}" for f in others]
+        remarks += [best.standing] if best.standing else []
+        if not best.same:
+            remarks += [f"the paper's own setting is not run (`{f.command}`)" for f in findings if f.same]
+    remarks += [f"a record does not count: {error}" for f in findings for error in f.damaged]
     return Verdict(
-        **shared,
-        verdict=FAILS if not best.holds else REPRODUCED if best.same else DIRECTION,
-        reason="; ".join([_result(best), *remarks]),
+        **{name: getattr(claim, name) for name in ("id", "paper", "where", "says", "metric", "paper_values")},
+        verdict=verdict,
+        reason="; ".join([reason, *remarks]),
         remarks=tuple(remarks),
-        measured=best.measured,
+        measured=best.measured if best else (),
         evidence=best,
-        command=best.command,
-        hardware=best.hardware,
+        command=shown and shown.command,
+        hardware=shown and shown.hardware,
     )
-
-
-def _result(finding: Finding) -> str:
-    """What was measured where; of a rule that does not hold, the clauses that fail."""
-    shown = [m for m in finding.measured if finding.holds or not m.holds]
-    return f"{_where(finding)}: {'; '.join(map(str, shown))}"
 
 
 def _where(finding: Finding) -> str:

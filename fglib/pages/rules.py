@@ -7,6 +7,7 @@ other, so a positive margin speaks for the clause.
 
 import ast
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,7 @@ LARGEST = 1e100  # size of a side; its squares and sums stay finite
 MAX_LENGTH = 300  # characters; keeps the syntax tree far from Python's limits
 
 COMPARISONS = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "=="}
-OPERATORS = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.Div: lambda a, b: a / b,
-}
+OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 FUNCTIONS = {"max": max, "min": min, "abs": abs}
 
 Values = Mapping[str, float]
@@ -71,20 +67,18 @@ class Clause:
         below, `==` when every seed is exactly equal.
         """
         pairs = [(self._evaluate(self.left, v), self._evaluate(self.right, v)) for v in values]
-        margins = [self._margin(left, right) for left, right in pairs]
+        if self.comparison == "==":
+            margins = [-abs(left - right) for left, right in pairs]
+        else:
+            margins = [left - right if ">" in self.comparison else right - left for left, right in pairs]
         mean, low, high = t_interval(margins)
-        strict = self.comparison in ("<", ">")
+        enough = operator.gt if self.comparison in ("<", ">") else operator.ge
         if self.comparison == "==":
             holds, undecided = not any(margins), False
         else:
-            holds = low > 0 if strict else low >= 0
-            undecided = not holds and (mean > 0 if strict else mean >= 0)
+            holds = enough(low, 0)
+            undecided = not holds and enough(mean, 0)
         return Measured(self.text, tuple(margins), mean, low, high, holds, undecided, *self._show(pairs))
-
-    def _margin(self, left: float, right: float) -> float:
-        if self.comparison == "==":
-            return -abs(left - right)
-        return left - right if self.comparison in (">", ">=") else right - left
 
     def _evaluate(self, node: ast.expr, values: Values) -> float:
         try:
