@@ -6,7 +6,7 @@ training and feeds nothing back.
 """
 
 from fglib.config import RunConfig
-from fglib.errors import ConfigError, unknown
+from fglib.errors import ConfigError, check_known
 from fglib.measure import basic, coarse2fine, grafit, patterns, subtle, within
 from fglib.measure.subtle import classification_error
 from fglib.measure.trained import Arrays, Metrics, Trained
@@ -59,8 +59,7 @@ def check_measures(config: RunConfig, method: type[Method] | None = None) -> Non
     wanted = [("measure", name) for name in config.measure]
     wanted += [("train.errors_every", "classification_error")] if config.train.errors_every else []
     for key, name in wanted:
-        if name not in MEASURES:
-            raise unknown("measure", name, MEASURES)
+        check_known("measure", name, MEASURES)
         for member in NEEDS.get(name, ()):
             if not hasattr(method, member):
                 raise ConfigError(

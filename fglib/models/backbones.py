@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fglib.config import ModelConfig
-from fglib.errors import ConfigError, unknown
+from fglib.errors import ConfigError, check_known, unknown
 from fglib.models.trunk import Trunk
 from fglib.models.whitened import WhitenedTrunk
 
@@ -127,8 +127,7 @@ def _subsample_first(body: nn.Module) -> None:
 def _up_to(layer: str, body: nn.Sequential) -> tuple[nn.Sequential, int]:
     """The body up to and with the layer of that name, and its number of channels."""
     names = [name for name, _ in body.named_children()]
-    if layer not in names:
-        raise unknown("layer", layer, names, "model.layer")
+    check_known("layer", layer, names, "model.layer")
     body = body[: names.index(layer) + 1]
     with torch.no_grad():  # on no device: only the shape is asked for
         maps = copy.deepcopy(body).to("meta").eval()(torch.empty(1, 3, 128, 128, device="meta"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as tv
 
-from fglib.errors import ConfigError, FglibError, unknown
+from fglib.errors import ConfigError, FglibError, check_known
 
 
 def load_torchvision_weights(network: nn.Module, backbone: str, name: str) -> None:
@@ -23,8 +23,7 @@ def load_torchvision_weights(network: nn.Module, backbone: str, name: str) -> No
     """
     known = tv.get_model_weights(backbone)
     name = name.removeprefix(f"{known.__name__}.")
-    if name not in known.__members__:
-        raise unknown("weights", name, known.__members__, backbone)
+    check_known("weights", name, known.__members__, backbone)
     url = known[name].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.is_file():

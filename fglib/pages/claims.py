@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fglib.config import build
 from fglib.documents import read_text, read_yaml
-from fglib.errors import ConfigError, FglibError, shortened, unknown
+from fglib.errors import ConfigError, FglibError, check_known, shortened
 from fglib.lab.places import book, root
 from fglib.pages.evidence import MIN_SEEDS, Evidence, Finding, examine
 from fglib.pages.rules import Measured
@@ -77,8 +77,7 @@ def load_claims(path: Path | None = None) -> list[Claim]:
         raise ConfigError(f"{path} must be a mapping of papers to lists of claims, got {shortened(papers)}")
     claims: dict[str, Claim] = {}
     for paper, entries in papers.items():
-        if paper not in PAPERS:
-            raise unknown("paper", paper, PAPERS, str(path))
+        check_known("paper", paper, PAPERS, str(path))
         if not isinstance(entries, list):
             raise ConfigError(f"'{paper}' in {path} must be a list of claims, got {shortened(entries)}")
         for number, entry in enumerate(entries, start=1):
@@ -96,8 +95,8 @@ def load_claims(path: Path | None = None) -> list[Claim]:
 
 def ledger(paper: str | None = None) -> list[Verdict]:
     """The verdicts on all claims, or on those of one paper."""
-    if paper is not None and paper not in PAPERS:
-        raise unknown("paper", paper, PAPERS)
+    if paper is not None:
+        check_known("paper", paper, PAPERS)
     return [judge(claim) for claim in load_claims() if paper in (None, claim.paper)]
 
 

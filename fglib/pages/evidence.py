@@ -2,12 +2,12 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from fglib import lab
-from fglib.errors import ConfigError, RecordError, shortened, unknown
+from fglib.errors import ConfigError, RecordError, check_known, shortened
 from fglib.lab.grid import Experiment, load_experiment
 from fglib.lab.places import experiment_path
 from fglib.lab.records import not_current
@@ -80,7 +80,8 @@ def _computed(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: {evidence.compute} must return named numbers, and returned {shortened(values)}")
     for clause in clauses:
-        _check_names("value", clause.names, values, f"{where}, clause '{clause.text}'")
+        for name in clause.names:
+            check_known("value", name, values, f"{where}, clause '{clause.text}'")
     return Finding(
         source=evidence.compute.replace(":", "."),
         preset=None,
@@ -120,12 +121,12 @@ def _recorded(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
         for name in clause.names:
             if "." not in name:
                 raise ConfigError(f"{place}: an experiment's numbers are named variant.metric, not '{name}'")
-        _check_names("variant", [n.split(".")[0] for n in clause.names], experiment.variants, place)
+            check_known("variant", name.split(".")[0], experiment.variants, place)
     presets = [evidence.preset] if evidence.preset else [p for p in ("paper", "cpu") if p in experiment.presets]
     if not presets:
+        name = evidence.experiment
         raise ConfigError(
-            f"{where}: experiment {evidence.experiment} has neither preset 'paper' nor 'cpu'; name the preset "
-            "that counts"
+            f"{where}: experiment {name} has neither preset 'paper' nor 'cpu'; name the preset that counts"
         )
     findings = [_in_preset(evidence, experiment, preset, clauses, where) for preset in presets]
     return next((f for f in findings if f.measured), max(findings, key=lambda f: f.seeds))
@@ -139,7 +140,12 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         flag = f" --seeds {','.join(map(str, seeds))}"
     variants = sorted({name.split(".")[0] for clause in clauses for name in clause.names})
     derive = evidence.derive and _function("derive", evidence.derive, evidence.arguments, where, {})
-    found, damaged = _readable(lab.plans(experiment, preset, seeds, variants))
+    found, damaged = [], []
+    for plan in lab.plans(experiment, preset, seeds, variants):
+        try:
+            found += [run] if (run := plan.find()) else []
+        except RecordError as e:  # a damaged record counts as none
+            damaged.append(str(e))
     by_seed, unread = _by_seed(found, clauses, derive, where)
     return Finding(
         source=experiment.name,
@@ -154,18 +160,6 @@ def _in_preset(evidence: Evidence, experiment: Experiment, preset: str, clauses:
         standing=not_current(found),
         damaged=(*damaged, *unread),
     )
-
-
-def _readable(plans: list[lab.Plan]) -> tuple[list[lab.Run], list[str]]:
-    """The runs that are recorded, and the errors of records that are damaged, which count as not recorded."""
-    found, damaged = [], []
-    for plan in plans:
-        try:
-            if (run := plan.find()) is not None:
-                found.append(run)
-        except RecordError as e:
-            damaged.append(str(e))
-    return found, damaged
 
 
 def _by_seed(
@@ -193,15 +187,9 @@ def _by_seed(
             for variant, metric in (name.split(".") for name in clause.names):
                 if variant in of_seed:
                     known = [name.split(".")[1] for name in values if name.split(".")[0] == variant]
-                    _check_names(f"metric of {variant}", [metric], known, f"{where}, clause '{clause.text}'")
+                    check_known(f"metric of {variant}", metric, known, f"{where}, clause '{clause.text}'")
         # a metric that is not defined on this data is null
         values = {name: value for name, value in values.items() if value is not None}
         if named <= values.keys():
             complete.append(values)
     return complete, damaged
-
-
-def _check_names(kind: str, names: Iterable[str], valid: Iterable[str], where: str) -> None:
-    for name in names:
-        if name not in valid:
-            raise unknown(kind, name, valid, where)
