@@ -58,14 +58,13 @@ def fit(
     """
     settings, device = config.train, torch.device(device)
     identity = {"key": config.key()} if identity is None else identity
-    if settings.compile:
-        need_compiler()
     if device.type == "cpu":
         keep_freed_memory()
     else:
         torch.backends.cudnn.benchmark = True
     method.to(device, memory_format=memory_format(settings)).train()
     if settings.compile:
+        need_compiler()
         getattr(method.trunk, "body", method.trunk).compile()
     train = train.to(device)
     coarse = train.labels(config.data.coarse).to(device)

@@ -70,7 +70,8 @@ def train(
     from fglib.lab.verify import changes as changes_since
 
     if list_all:
-        return _list_experiments()
+        _list_experiments()
+        return
     if (experiment is None) != all_pending:
         raise ConfigError(
             "name an experiment, as in `fglib train omniglot`, or ask for --pending, which takes those of the book; "
@@ -87,11 +88,8 @@ def train(
         chosen = integers(seeds), names(variants), overrides(changes)
         wanted = plans(experiment, preset, *chosen, tweak=refresh and not replace)
 
-    failed, busy = 0, set()
-    if not dry_run:
-        failed, busy = _train(
-            wanted, jobs, all_pending, refresh=refresh, deadline=until, device=device, data_dir=data_dir
-        )
+    how = {"refresh": refresh, "deadline": until, "device": device, "data_dir": data_dir}
+    failed, busy = (0, set()) if dry_run else _train(wanted, jobs, all_pending, **how)
     found = {run.plan.folder: run for run in map(Plan.find, wanted) if run}
     if not refresh:  # that one has recorded it meanwhile
         busy -= found.keys()
@@ -123,7 +121,6 @@ def train(
         raise RecordError(
             f"{old[0]}{more}; train again with --refresh, or where code has changed compare with `fglib verify`"
         )
-    return None
 
 
 def _train(wanted: list, jobs: int, all_pending: bool, refresh: bool, **how) -> tuple[int, set]:
@@ -250,12 +247,11 @@ def tune(
 
     Example: fglib tune cifar100 --jobs 2
     """
-    from fglib.lab.grid import load_experiment
-    from fglib.lab.places import experiment_path
+    from fglib.lab.grid import find_experiment
     from fglib.lab.tune import choices_path, score, trials, write_choice
     from fglib.lab.workers import train_plans
 
-    chosen = load_experiment(experiment_path(experiment))
+    chosen = find_experiment(experiment)
     wanted = trials(chosen, names(variants))
     how = {"device": device, "data_dir": data_dir, "deadline": deadline(max_minutes)}
     with stoppable(GO_ON):
@@ -263,11 +259,14 @@ def tune(
             pass
     missing = {trial.variant for trial in wanted if not trial.plan.recorded}
     for trial in wanted:
-        values = ", ".join(f"{key} {value}" for key, value in trial.values.items())
-        by, value = score(trial.plan.load()) if trial.plan.recorded else ("missing", None)
-        say(f"{trial.variant:<16} {values:<50} {by}" + ("" if value is None else f" {value:.2f}"))
+        found = "{} {:.2f}".format(*score(trial.plan.load())) if trial.plan.recorded else "missing"
+        say(f"{trial.variant:<16} {_settings(trial.values):<50} {found}")
     for name, values in write_choice(chosen, [trial for trial in wanted if trial.variant not in missing]).items():
-        say(f"chosen  {name}: {', '.join(f'{key} {value}' for key, value in values.items())}")
+        say(f"chosen  {name}: {_settings(values)}")
     if missing:
         raise FglibError(f"trials of {', '.join(sorted(missing))} are missing; the same command goes on with them")
     say(choices_path(chosen))
+
+
+def _settings(values: dict) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())

@@ -1,6 +1,5 @@
 """Experiments: a grid of runs in a YAML file, with the presets smoke, cpu and paper."""
 
-import dataclasses
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +9,11 @@ from pathlib import Path
 from fglib.config import Checked, RunConfig, Seed, build
 from fglib.documents import read_yaml
 from fglib.errors import ConfigError, check_known, shortened
+from fglib.lab.places import experiment_path
 from fglib.storage import user_path
 
 PRESETS = ("smoke", "cpu", "paper")
+SECTIONS = ("data", "method", "train", "model", "augment", "measure")  # of a configuration, as presets have them
 # names that Windows keeps for devices, whatever their ending
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
 
@@ -67,11 +68,7 @@ class Experiment:
         where = f"experiment {self.name}"
         check_known("variant", variant, self.variants, where)
         of_preset = self.preset(preset)
-        chosen = {
-            f.name: getattr(of_preset, f.name)
-            for f in dataclasses.fields(Preset)
-            if f.name not in ("hardware", "seeds", "variants") and getattr(of_preset, f.name)
-        }
+        chosen = {key: value for key, value in vars(of_preset).items() if key in SECTIONS and value}
         merged: dict = {}
         for layer in (self.common, chosen, self.variants[variant], of_preset.variants.get(variant, {})):
             merged = merge(merged, _placed(layer, self.file.parent if self.file else Path.cwd()))
@@ -140,6 +137,11 @@ def _placed(layer: dict, folder: Path) -> dict:
         elif isinstance(value, str) and (key == "path" or (key == "experiment" and value.endswith((".yml", ".yaml")))):
             out[key] = str(folder / user_path(value))  # an experiment of the book is named, not found by a path
     return out
+
+
+def find_experiment(experiment: str | Experiment) -> Experiment:
+    """An experiment of the book by its name, or one in a YAML file of the user's own; an experiment as it is."""
+    return experiment if isinstance(experiment, Experiment) else load_experiment(experiment_path(experiment))
 
 
 def load_experiment(path: Path) -> Experiment:

@@ -7,8 +7,8 @@ from fglib.config import build
 from fglib.data.sources import status
 from fglib.documents import read_yaml
 from fglib.errors import ConfigError
-from fglib.lab.grid import load_experiment
-from fglib.lab.places import book, experiment_files, experiment_path
+from fglib.lab.grid import find_experiment
+from fglib.lab.places import book, experiment_files
 from fglib.lab.plan import Plan, plans
 
 
@@ -33,7 +33,7 @@ def pending(preset: str, queue: Path | None = None) -> list[Plan]:
     entries = [build(Entry, line, f"entry {i} of the queue {queue}") for i, line in enumerate(lines, start=1)]
     found: dict[Path, Plan] = {}
     for entry in [*entries, *(Entry(path.stem) for path in experiment_files())]:
-        experiment = load_experiment(experiment_path(entry.experiment))
+        experiment = find_experiment(entry.experiment)
         variants = experiment.chosen(entry.variants)
         if preset in experiment.presets:
             for plan in plans(experiment, preset, entry.seeds, variants):

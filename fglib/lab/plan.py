@@ -7,8 +7,8 @@ from pathlib import Path
 from fglib.config import RunConfig
 from fglib.errors import ConfigError
 from fglib.lab.code_fingerprint import code_fingerprint, source_digest
-from fglib.lab.grid import Experiment, check_distinct, load_experiment
-from fglib.lab.places import checkpoints_dir, experiment_path, results_dir, tried_dir
+from fglib.lab.grid import Experiment, check_distinct, find_experiment
+from fglib.lab.places import checkpoints_dir, results_dir, tried_dir
 from fglib.lab.records import Run, read_record
 
 
@@ -102,8 +102,7 @@ def plans(
 
     tweak: keep what is recorded of them apart from the book's records, as is done with `overrides` in any case.
     """
-    if isinstance(experiment, str):
-        experiment = load_experiment(experiment_path(experiment))
+    experiment = find_experiment(experiment)
     seeds = experiment.preset(preset).seeds if seeds is None else seeds
     check_distinct(seeds, "seed")
     overrides = overrides or {}

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fglib.errors import ConfigError, unknown
-from fglib.lab.grid import Experiment, load_experiment
-from fglib.lab.places import experiment_path
+from fglib.lab.grid import Experiment, find_experiment
 from fglib.lab.plan import Plan, plans
 from fglib.lab.records import Run
 from fglib.lab.workers import train_plans
@@ -64,8 +63,7 @@ def recorded(experiment: str | Experiment, variants: Sequence[str] | None = None
 
     Smoke records never count: they only prove that the code runs.
     """
-    if isinstance(experiment, str):
-        experiment = load_experiment(experiment_path(experiment))
+    experiment = find_experiment(experiment)
     found = [
         _collect(experiment, preset, plans(experiment, preset, variants=variants))
         for preset in ("paper", "cpu")

@@ -26,19 +26,13 @@ class Check:
 
 
 def verify(
-    plan: Plan,
-    *,
-    device: str = "auto",
-    data_dir: str | None = None,
-    tolerance: float = TOLERANCE,
-    again: bool = False,
-    label: str = "",
+    plan: Plan, *, data_dir: str | None = None, tolerance: float = TOLERANCE, again: bool = False, **how
 ) -> Check:
     """Compare a record with the first epoch of its training as it is now; where they agree, the record gets today's
     fingerprints and the date of the check. Numbers, history and provenance of the record stay as they are.
 
     A record whose fingerprints are today's is not trained, unless `again`. Losses agree that differ by less than
-    `tolerance`, relative to the larger one.
+    `tolerance`, relative to the larger one. `how` is what `fglib.lab.run.first_epoch` takes.
     """
     from fglib.lab.run import data_state, first_epoch
 
@@ -50,7 +44,7 @@ def verify(
             return Check(plan, False, f"{OTHER_DATA}; train it again")
         if not again and recorded == state and run.standing == CURRENT:
             return Check(plan, True, "its fingerprints are today's")
-        now = first_epoch(plan, device=device, data_dir=data_dir, label=label)
+        now = first_epoch(plan, data_dir=data_dir, **how)
     except (DataError, RecordError) as e:
         return Check(plan, None, str(e))
     if not run.history:

@@ -24,24 +24,13 @@ LINES = {
 }
 
 
-def train_plan(
-    plan: Plan,
-    *,
-    device: str = "auto",
-    data_dir: str | None = None,
-    refresh: bool = False,
-    deadline: float | None = None,
-    label: str = "",
-) -> bool:
+def train_plan(plan: Plan, *, refresh: bool = False, **how) -> bool:
     """Train (or go on with) one run and record it; False if time ran out, with a checkpoint to go on from.
 
-    `refresh` trains again what is recorded, and goes on with a refresh that was stopped.
-
-    Raises BusyError when another process trains this run or the one that it starts from.
+    `refresh` trains again what is recorded, and goes on with a refresh that was stopped; `how` is what
+    `fglib.lab.run.train_one` takes. Raises BusyError when another process trains this run or one that it starts from.
     """
     from fglib.lab.run import train_one  # with torch, only here: listing, loading and help stay quick
-
-    how = {"device": device, "data_dir": data_dir, "deadline": deadline, "label": label}
 
     with ExitStack() as locks:
         for checkpoint in plan.writes:

@@ -11,8 +11,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from fglib.errors import check_known
-from fglib.lab.grid import Experiment, load_experiment
-from fglib.lab.places import experiment_path
+from fglib.lab.grid import Experiment, find_experiment
 from fglib.lab.plan import flat
 from fglib.lab.records import Run, not_current
 from fglib.lab.results import Results, values
@@ -125,8 +124,7 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
     """What an experiment trains, read from its file: the settings of a preset, one row each."""
     if isinstance(experiment, Results):
         experiment, preset = experiment.experiment, preset or experiment.preset
-    if isinstance(experiment, str):
-        experiment = load_experiment(experiment_path(experiment))
+    experiment = find_experiment(experiment)
     preset = preset or next(iter(experiment.presets))
     config = experiment.resolve(next(iter(experiment.variants)), preset)
     t, m, a = config.train, config.model, config.augment
