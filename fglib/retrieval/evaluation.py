@@ -3,10 +3,9 @@
 Recall@k is the fraction of queries with a relevant item among the k first. The average precision of a query with R
 relevant items at ranks r_1 < ... < r_R is (1/R) sum_i i / r_i, over the whole ranking; mAP is its mean.
 
-Ranking is exact: similarities are compared in float32, or float64 where embeddings are, and equal ones go by
-ascending gallery row. A query without any
-relevant item cannot be answered; it is skipped and counted, and `recall_zero_counted` is what recall would be with
-such queries counted as misses.
+Ranking is exact: similarities are compared in float32, or float64 where embeddings are, and equal ones go by ascending
+gallery row. A query without any relevant item cannot be answered: it is skipped and counted, and `recall_zero_counted`
+is what recall would be with such queries counted as misses.
 
 Sizes: Q queries, n gallery items, d dimensions. Queries are taken in chunks, so that no Q x n table is ever held.
 """
@@ -20,16 +19,7 @@ from torch import Tensor
 from fglib.checks import misfit
 from fglib.retrieval.counting import members_of, score_by_counting
 from fglib.retrieval.inputs import counts, integers, tensor, unit, unit_pair
-from fglib.retrieval.similarity import (
-    CHUNK_BYTES,
-    COUNTED,
-    WHOLE,
-    chunks,
-    first_bytes,
-    rank,
-    rank_first,
-    similarities,
-)
+from fglib.retrieval.similarity import CHUNK_BYTES, COUNTED, WHOLE, chunks, first_bytes, rank, rank_first, similarities
 
 
 @dataclass(frozen=True)
@@ -79,19 +69,17 @@ def evaluate_retrieval(
     counting = average_precision and query.device.type == "cpu"
     members = members_of(gallery_labels) if counting else {}
     pair_bytes = COUNTED if counting else WHOLE if average_precision else first_bytes(max(ks), n)
-    first, precision = [], []
+    scores = []
     for rows, similarity in similarities(query, gallery, exclude, chunk_bytes, pair_bytes):
         if counting:
-            scores = score_by_counting(similarity, query_labels[rows], exclude[rows], members)
+            scores.append(score_by_counting(similarity, query_labels[rows], exclude[rows], members))
         else:
             ranking = rank(similarity)[:, :n] if average_precision else rank_first(similarity, min(max(ks), n))
             relevant = gallery_labels[ranking] == query_labels[rows, None]
-            relevant &= ranking != exclude[rows, None]
-            scores = _score(relevant)
-        first.append(scores[0])
-        precision.append(scores[1])
+            scores.append(_score(relevant & (ranking != exclude[rows, None])))
+    first, precision = map(torch.cat, zip(*scores))
     answerable = _count_relevant(query_labels, gallery_labels, exclude) > 0
-    return _report(torch.cat(first), torch.cat(precision) if average_precision else None, answerable, ks)
+    return _report(first, precision if average_precision else None, answerable, ks)
 
 
 @torch.no_grad()
@@ -119,15 +107,13 @@ def evaluate_ranking(
             "a ranking holds every row of the gallery"
         )
     gallery_labels = integers(gallery_labels, ranking[0], "gallery_labels", "a row of ranking")
-    first, precision = [], []
+    scores = []
     for rows in chunks(ranking, gallery_labels, chunk_bytes):
         ranked = ranking[rows].long()
         _check_permutations(ranked, rows.start)
-        first_of_chunk, precision_of_chunk = _score(gallery_labels[ranked] == query_labels[rows, None])
-        first.append(first_of_chunk)
-        precision.append(precision_of_chunk)
-    first = torch.cat(first)
-    return _report(first, torch.cat(precision), first.isfinite(), ks)
+        scores.append(_score(gallery_labels[ranked] == query_labels[rows, None]))
+    first, precision = map(torch.cat, zip(*scores))
+    return _report(first, precision, first.isfinite(), ks)
 
 
 def summary(report: RetrievalReport, prefix: str) -> dict[str, float]:

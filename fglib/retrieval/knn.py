@@ -54,8 +54,7 @@ def knn_logits(
     query, memory, exclude = unit_pair(query, memory, exclude, "memory")
     num_classes = count("num_classes", num_classes)
     labels = _check(memory, "memory", labels, num_classes, temperature)
-    if k is not None:
-        k = count("k", k)
+    k = None if k is None else count("k", k)
     logits = torch.empty(len(query), num_classes, dtype=torch.float64, device=query.device)
     for rows, cosine, neighbour in _neighbours(query, memory, exclude, k, chunk_bytes):
         logits[rows] = _logsumexp_by_class(cosine / temperature, labels[neighbour], num_classes)

@@ -33,8 +33,7 @@ def similarities(
     for rows in chunks(query, padded, chunk_bytes, pair_bytes):
         part = _pad(query[rows], _TILE)
         table = part.new_empty(len(part), len(padded)) if table is None else table[: len(part)]
-        similarity = _similarity(part, padded, len(gallery), exclude[rows], table)
-        yield rows, similarity
+        yield rows, _similarity(part, padded, len(gallery), exclude[rows], table)
 
 
 def chunks(query: Tensor, gallery: Tensor, chunk_bytes: int, pair_bytes: int = WHOLE) -> Iterator[slice]:
@@ -53,8 +52,7 @@ def over_rows(function: Callable[[range], object], count: int) -> None:
     threads = min(torch.get_num_threads(), count)
     bounds = [count * i // threads for i in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(function, map(range, bounds[:-1], bounds[1:])):
-            pass
+        list(pool.map(function, map(range, bounds[:-1], bounds[1:])))  # which raises what was raised in a thread
 
 
 def rank(similarity: Tensor) -> Tensor:
