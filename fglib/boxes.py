@@ -83,7 +83,8 @@ def box_iou(pred: Tensor, true: Tensor) -> Tensor:
     pred, true = pred.double(), true.double()
     low, high = torch.maximum(pred[:, :2], true[:, :2]), torch.minimum(pred[:, 2:], true[:, 2:])
     shared = (high - low).clamp(min=0).prod(1)
-    return shared / (_area(pred) + _area(true) - shared)
+    of_pred, of_true = ((boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (pred, true))
+    return shared / (of_pred + of_true - shared)
 
 
 def check_boxes(name: str, boxes: Tensor, size: tuple[int, int] | None = None) -> None:
@@ -99,21 +100,14 @@ def check_boxes(name: str, boxes: Tensor, size: tuple[int, int] | None = None) -
         "is empty or reversed": (boxes[:, :2] >= boxes[:, 2:]).any(1),
     }
     if size is not None:
-        limit = boxes.new_tensor([size[1], size[0]])
-        faults[f"is not inside an image of {size[0]} x {size[1]} pixels"] = (boxes[:, :2] < 0).any(1) | (
-            boxes[:, 2:] > limit
-        ).any(1)
+        height, width = size
+        outside = (boxes < 0) | (boxes > boxes.new_tensor([width, height, width, height]))
+        faults[f"is not inside an image of {height} x {width} pixels"] = outside.any(1)
     for what, bad in faults.items():
         if bad.any():
             row = int(bad.nonzero()[0])
-            raise ValueError(
-                f"row {row} of {name} {what}: {boxes[row].tolist()}, must be (x0, y0, x1, y1); its shape is "
-                f"{shape(boxes)}"
-            )
-
-
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(1)
+            box = f"{boxes[row].tolist()}, must be (x0, y0, x1, y1)"
+            raise ValueError(f"row {row} of {name} {what}: {box}; its shape is {shape(boxes)}")
 
 
 def _check_threshold(threshold: float) -> None:
