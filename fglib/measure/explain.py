@@ -7,6 +7,7 @@ Sizes: B images of H x W pixels, C channels of an activation of H' x W'.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -73,14 +74,11 @@ def integrated_gradients(
     """
     from captum.attr import IntegratedGradients
 
-    method = IntegratedGradients(score)
-    maps = []
-    for image, target in _batches(images, targets, batch_size):
-        attribution = method.attribute(
-            image, baseline, additional_forward_args=target, n_steps=steps, internal_batch_size=batch_size
-        )
-        maps.append(attribution.detach().abs().sum(1))
-    return torch.cat(maps)
+    explain = partial(
+        IntegratedGradients(score).attribute, baselines=baseline, n_steps=steps, internal_batch_size=batch_size
+    )
+    found = [explain(i, additional_forward_args=t) for i, t in _batches(images, targets, batch_size)]
+    return torch.cat(found).detach().abs().sum(1)
 
 
 def layer_grad_cam(score: Score, layer: nn.Module, images: Tensor, targets: Tensor, batch_size: int = 64) -> Tensor:
@@ -91,12 +89,9 @@ def layer_grad_cam(score: Score, layer: nn.Module, images: Tensor, targets: Tens
     """
     from captum.attr import LayerGradCam
 
-    method = LayerGradCam(score, layer)
-    maps = []
-    for image, target in _batches(images, targets, batch_size):
-        cam = method.attribute(image, additional_forward_args=target, relu_attributions=True)  # (b, 1, H', W')
-        maps.append(_resize(cam.detach()[:, 0], image.shape[2:]))
-    return torch.cat(maps)
+    explain = partial(LayerGradCam(score, layer).attribute, relu_attributions=True)
+    found = [explain(i, additional_forward_args=t) for i, t in _batches(images, targets, batch_size)]
+    return _resize(torch.cat(found).detach()[:, 0], images.shape[2:])  # of (B, 1, H', W')
 
 
 def _batches(images: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from fglib.checks import shape
+
 LOG10 = math.log(10)
 CHUNK = 2**24  # logits held at once: 128 MB
 
@@ -139,7 +141,7 @@ def _theorem(
 
     # The proof's classifier: the mean instance weight of each fine class.
     classes, label, count = fine.unique(return_inverse=True, return_counts=True)
-    w_f = torch.zeros(len(classes), f.shape[1], dtype=f.dtype).index_add_(0, label, w_i) / count[:, None]
+    w_f = f.new_zeros(len(classes), f.shape[1]).index_add_(0, label, w_i) / count[:, None]
     log_measured = logsigmoid(_odds(f @ w_f.T, label)[0]).logsumexp(0) - math.log(n)
     out |= {"z": sizes.min(), "log10_h": log_h / LOG10, "log10_bound": log_bound / LOG10}
     out |= {"measured": log_measured.exp(), "log10_measured": log_measured / LOG10}
@@ -153,19 +155,16 @@ def _check(
     n = len(features)
     if instance_weight.shape != features.shape or coarse.shape != (n,) or fine.shape != (n,):
         raise ValueError(
-            f"features {tuple(features.shape)}, instance_weight {tuple(instance_weight.shape)}, coarse "
-            f"{tuple(coarse.shape)} and fine {tuple(fine.shape)} do not describe the same images"
+            f"features {shape(features)}, instance_weight {shape(instance_weight)}, coarse {shape(coarse)} and fine "
+            f"{shape(fine)} do not describe the same images"
         )
     if super_weight.shape[1:] != features.shape[1:] or len(super_weight) <= int(coarse.max()):
-        raise ValueError(
-            f"super_weight has shape {tuple(super_weight.shape)} for features {tuple(features.shape)} and labels up "
-            f"to {int(coarse.max())}"
-        )
-    if n < 2 or len(coarse.unique()) < 2:
-        raise ValueError(
-            f"{n} images of {len(coarse.unique())} super-classes: the theorems compare at least two of each"
-        )
-    if within and coarse.unique(return_counts=True)[1].min() < 2:
+        given = f"features {shape(features)} and labels up to {int(coarse.max())}"
+        raise ValueError(f"super_weight has shape {shape(super_weight)} for {given}")
+    groups, counts = coarse.unique(return_counts=True)
+    if n < 2 or len(groups) < 2:
+        raise ValueError(f"{n} images of {len(groups)} super-classes: the theorems compare at least two of each")
+    if within and counts.min() < 2:
         raise ValueError("a super-class has a single image: theorem 2 compares the images of a super-class")
     if len(torch.stack([fine, coarse], 1).unique(dim=0)) != len(fine.unique()):
         raise ValueError("a fine class lies in two super-classes: the theorems assume that each lies in one")
@@ -177,8 +176,7 @@ def _instance_odds(f: Tensor, w: Tensor, group: Tensor) -> tuple[Tensor, Tensor]
     for rows in torch.arange(len(f)).split(max(1, CHUNK // len(f))):
         logits = (f[rows] @ w.T).masked_fill(group[rows, None] != group, -torch.inf)
         found.append(_odds(logits, rows))
-    odds, rest = zip(*found)
-    return torch.cat(odds), torch.cat(rest)
+    return tuple(map(torch.cat, zip(*found)))
 
 
 def _odds(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
