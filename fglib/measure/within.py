@@ -39,25 +39,17 @@ def collection(trained: Trained) -> tuple[Metrics, Arrays]:
     }, {}
 
 
-def _within(
-    name: str,
-    query: Tensor,
-    coarse: Tensor,
-    fine: Tensor,
-    gallery: Tensor | None = None,
-    gallery_coarse: Tensor | None = None,
-    gallery_fine: Tensor | None = None,
-) -> Metrics:
-    """Metrics of a search class by class; without a gallery the queries are searched, each without itself."""
-    own = int(gallery is None)  # a query is not its own answer
+def _within(name: str, query: Tensor, coarse: Tensor, fine: Tensor, *gallery: Tensor) -> Metrics:
+    """Metrics of a search class by class in a gallery (features, coarse, fine), else in the queries but for itself."""
+    items, items_coarse, items_fine = gallery or (query, coarse, fine)
+    own = 0 if gallery else 1  # a query is not its own answer
     hits, precision, chance = 0.0, [], []
     for label in coarse.unique():
-        rows = (coarse == label).nonzero().flatten()
-        among = rows if own else (gallery_coarse == label).nonzero().flatten()
-        there = (fine if own else gallery_fine)[among]
+        rows, among = ((labels == label).nonzero().flatten() for labels in (coarse, items_coarse))
+        there = items_fine[among]
         if len(there.unique()) < 2:
             continue
-        search = () if own else (gallery[among], there)
+        search = (items[among], there) if gallery else ()
         report = evaluate_retrieval(query[rows], fine[rows], *search, ks=(1,))
         answered = ~report.average_precision.isnan()
         hits += report.recall[1] * int(answered.sum()) if answered.any() else 0.0
