@@ -7,10 +7,16 @@ import hashlib
 import io
 import json
 import math
+import os
+import platform
+import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,11 +24,11 @@ import numpy as np
 
 from fglib.documents import read_json
 from fglib.errors import FglibError, RecordError, shortened
-from fglib.lab.provenance import provenance
+from fglib.machine import processor
 from fglib.storage import write_atomically
 
 MAX_ARRAY_BYTES = 1_000_000
-
+PACKAGES = ("fglib", "torch", "torchvision", "numpy", "scikit-learn")  # whose versions a record has
 
 CURRENT, CHANGED, UNKNOWN = STANDINGS = (
     "made by the code as it is now",
@@ -138,6 +144,35 @@ def write_record(
 def write_json(path: Path, record: dict) -> None:
     """A record's JSON, laid out as in all of them."""
     write_atomically(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+
+
+def provenance() -> dict:
+    """Date (UTC), git revision, versions and processor name, for a record."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "revision": revision(),
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
+        "processor": processor(),
+    }
+
+
+def revision() -> str | None:
+    """$FGLIB_REVISION, or the short git revision, marked when the package has changes; None outside a checkout."""
+    if named := os.environ.get("FGLIB_REVISION"):
+        return named
+    git = ["git", "-C", str(Path(__file__).resolve().parents[1])]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def _version(package: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(package)
+    return None
 
 
 def _typed(name: str, value: object, kind: type) -> object:

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 
 from fglib.errors import DataError, RecordError
 from fglib.lab.plan import Plan
-from fglib.lab.provenance import revision
-from fglib.lab.records import CHANGED, CURRENT, Run, write_json
+from fglib.lab.records import CHANGED, CURRENT, Run, revision, write_json
 
 OTHER_DATA = "its images or labels have changed since it was recorded"
 TOLERANCE = 1e-3  # relative; another processor adds in another order, and training amplifies the last digits

@@ -18,7 +18,7 @@ import inspect
 from importlib import import_module
 
 from fglib.config import RunConfig
-from fglib.errors import ConfigError, unknown
+from fglib.errors import ConfigError, check_known
 from fglib.methods.protocol import Batch, Method, Task
 from fglib.models import build_trunk
 
@@ -64,8 +64,7 @@ METHODS = _classes(
 
 def find_method(name: str) -> type[Method]:
     """The class of a named method; ConfigError with the nearest name if there is none."""
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
+    check_known("method", name, METHODS)
     return METHODS[name]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fglib.boxes import tight_boxes
 from fglib.data.made.maps import INTERPOLATIONS
-from fglib.errors import ConfigError, unknown
+from fglib.errors import ConfigError, check_known, unknown
 from fglib.losses import center_loss, overlap_penalty
 from fglib.methods.protocol import Batch, Method, Task, take_weights
 from fglib.models import (
@@ -176,10 +176,8 @@ class Coarse2Fine(BAP):
         **bap_options,
     ) -> None:
         super().__init__(trunk, task, **bap_options)
-        if upsampler not in UPSAMPLERS:
-            raise unknown("upsampler", upsampler, UPSAMPLERS)
-        if inference not in INFERENCE:
-            raise unknown("inference", inference, INFERENCE)
+        check_known("upsampler", upsampler, UPSAMPLERS)
+        check_known("inference", inference, INFERENCE)
         self.inference = inference
         self.second_head = nn.Linear(self.first_head.in_features, task.num_coarse)
         self.upsampler = Upsampler(width) if upsampler == "learned" else None

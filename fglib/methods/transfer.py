@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fglib.errors import unknown
+from fglib.errors import check_known
 from fglib.methods.protocol import Batch, Method, Task, take_weights
 from fglib.models import Trunk
 from fglib.models.heads import mlp_classifier
@@ -24,8 +24,7 @@ class Transfer(Method):
 
     def __init__(self, trunk: Trunk, task: Task, classifier: str = "fc", freeze: bool = False) -> None:
         super().__init__(trunk)
-        if classifier not in CLASSIFIERS:
-            raise unknown("classifier", classifier, CLASSIFIERS)
+        check_known("classifier", classifier, CLASSIFIERS)
         if task.pretrained is not None:
             take_weights(trunk, task)
         self.classifier = CLASSIFIERS[classifier](trunk.dim, task.num_coarse)

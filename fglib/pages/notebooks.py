@@ -27,7 +27,8 @@ def execute(chapter: str, parameters: dict, output: Path | None = None) -> Path:
     from nbclient.exceptions import DeadKernelError
 
     path = chapter_path(chapter)
-    _check(parameters, read_notebook(path), path.name)
+    text = read_text(path, "notebook", error=FglibError, most=MAX_BYTES)
+    _check(parameters, parse_notebook(text, path), path.name)
     if parameters.get("data_dir"):
         parameters = parameters | {"data_dir": str(user_path(parameters["data_dir"]).absolute())}
     make_folders_absolute()
@@ -56,13 +57,8 @@ def chapter_path(name: str) -> Path:
     return known[hits[0]]
 
 
-def read_notebook(path: Path) -> "NotebookNode":
-    """The notebook in a file, in nbformat's newest version; FglibError when the file holds none."""
-    return parse_notebook(read_text(path, "notebook", error=FglibError, most=MAX_BYTES), path)
-
-
 def parse_notebook(text: str, name: Path | str) -> "NotebookNode":
-    """The notebook in a text, see `read_notebook`; `name` is what errors call it."""
+    """The notebook in a text, in nbformat's newest version; FglibError, which has its `name`, for a text of none."""
     import nbformat
     from nbformat.validator import ValidationError
 

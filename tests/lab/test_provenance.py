@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from fglib.lab.provenance import provenance, revision
+from fglib.lab.records import provenance, revision
 
 
 def test_the_environment_names_the_revision_before_git_does(monkeypatch):
