@@ -19,10 +19,11 @@ OPTIONAL = (types.UnionType, typing.Union)  # origins of `int | None`
 class Checked:
     """Base of dataclasses whose values must lie in the intervals and choices of their annotations.
 
-    `section` stands before the names of fields in errors, as in "train.". Not-a-number and infinity lie in no interval.
+    `section` stands before the names of fields in errors, as in train.lr. Not-a-number and infinity lie in no interval.
     """
 
-    section = ""
+    def __init_subclass__(cls, section: str = "") -> None:
+        cls.section = section and f"{section}."
 
     def __post_init__(self) -> None:
         for name, hint in _hints(type(self)).items():

@@ -20,10 +20,8 @@ Seed = Annotated[int, "[0, 4294967295]"]
 
 
 @dataclass(frozen=True)
-class DataConfig(Checked):
+class DataConfig(Checked, section="data"):
     """A named set (`fglib data` lists them), its coarse level (trained on) and its fine level (tested on)."""
-
-    section = "data."
 
     name: str
     coarse: str
@@ -44,10 +42,8 @@ Zoom, Part = Annotated[float, "(0, inf)"], Annotated[float, "(0, 1]"]
 
 
 @dataclass(frozen=True)
-class AugmentConfig(Checked):
+class AugmentConfig(Checked, section="augment"):
     """Random views of a training image, drawn per image."""
-
-    section = "augment."
 
     views: Annotated[int, "[1, 100]"] = 1
     pad_crop: Annotated[int, "[0, 1000]"] = 0  # pixels of zero padding before a random crop to the image's own size
@@ -69,10 +65,8 @@ class AugmentConfig(Checked):
 
 
 @dataclass(frozen=True)
-class ModelConfig(Checked):
+class ModelConfig(Checked, section="model"):
     """The trunk: `small_resnet` (width, blocks), `whitened` (width), or a ResNet, ResNeXt, RegNet or InceptionV3."""
-
-    section = "model."
 
     backbone: str = "resnet18"
     stem: Literal["224px", "32px"] = "224px"  # "32px": a 3x3 convolution of stride 1 and no max-pool
@@ -108,10 +102,8 @@ class StartConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig(Checked):
+class TrainConfig(Checked, section="train"):
     """Stochastic gradient descent and its schedule."""
-
-    section = "train."
 
     epochs: Annotated[int, "[1, 1000000]"]
     batch_size: Annotated[int, "[2, 1000000]"]  # batch normalization needs two images

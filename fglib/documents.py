@@ -75,15 +75,11 @@ def parse_yaml(text: str, where: str, *, error: Error = ConfigError, number_keys
 
     try:
         _check_events(text, refused)
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None
-            _check_values(node, number_keys, refused, {})
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
+        node = yaml.compose(text, _Loader)
+        if node is None:
+            return None
+        _check_values(node, number_keys, refused, {})
+        return _Loader("").construct_document(node)
     except yaml.YAMLError as e:
         why = getattr(e, "problem", None) or getattr(e, "reason", None) or " ".join(str(e).split())
         raise refused(f"not valid YAML: {why}", getattr(e, "problem_mark", None)) from e

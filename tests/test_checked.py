@@ -12,9 +12,7 @@ from fglib.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Inner(Checked):
-    section = "inner."
-
+class Inner(Checked, section="inner"):
     rate: Annotated[float, "(0, 1]"] = 0.5
     steps: tuple[Annotated[int, "[1, inf)"], ...] = ()
     pair: tuple[Annotated[int, "[0, 9]"], Annotated[float, "(0, 30)"]] | None = None
