@@ -124,10 +124,8 @@ def _recorded(evidence: Evidence, clauses: list[Clause], where: str) -> Finding:
             check_known("variant", name.split(".")[0], experiment.variants, place)
     presets = [evidence.preset] if evidence.preset else [p for p in ("paper", "cpu") if p in experiment.presets]
     if not presets:
-        name = evidence.experiment
-        raise ConfigError(
-            f"{where}: experiment {name} has neither preset 'paper' nor 'cpu'; name the preset that counts"
-        )
+        lacking = f"experiment {evidence.experiment} has neither preset 'paper' nor 'cpu'"
+        raise ConfigError(f"{where}: {lacking}; name the preset that counts")
     findings = [_in_preset(evidence, experiment, preset, clauses, where) for preset in presets]
     return next((f for f in findings if f.measured), max(findings, key=lambda f: f.seeds))
 
