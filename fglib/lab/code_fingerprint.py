@@ -65,9 +65,11 @@ def function_fingerprint(module: str, name: str) -> str:
 
 
 def source_digest(cls: type) -> str:
-    """Eight hex digits for the source of a class that is not of the package, such as one written in a notebook."""
-    members = [f"{cls.__name__}({', '.join(base.__name__ for base in cls.__bases__)})"]
-    for name, member in vars(cls).items():
+    """Eight hex digits for the source of a class, such as one written in a notebook, and of its bases beside it."""
+    classes = [cls, *(base for base in cls.__mro__[1:] if base.__module__ == cls.__module__)]
+    members = [f"{each.__name__}({', '.join(base.__name__ for base in each.__bases__)})" for each in classes]
+    for name, member in (item for each in classes for item in vars(each).items()):
+        member = getattr(member, "fget", getattr(member, "__func__", member))  # of a property, of a static method
         if inspect.isfunction(member):
             try:
                 members.append(inspect.getsource(member))

@@ -104,6 +104,8 @@ def plans(
     """
     experiment = find_experiment(experiment)
     seeds = experiment.preset(preset).seeds if seeds is None else seeds
+    if isinstance(seeds, int):
+        raise ConfigError(f"seeds must be a list such as [0, 1], got {seeds}")
     check_distinct(seeds, "seed")
     overrides = overrides or {}
     apart = {"overrides": overrides, "tweak": tweak or bool(overrides)}

@@ -115,22 +115,35 @@ def _plans(
     tweak: bool,
 ) -> list[Plan]:
     """`plans` in which options of methods are overridden where the method takes them; ConfigError where none does."""
-    options = overrides.get("method", {}).get("options", {})
-    if not options:
-        return plans(experiment, preset, seeds, variants, overrides, tweak)
-    from fglib.methods import find_method, options_of
+    if not overrides:
+        return plans(experiment, preset, seeds, variants, tweak=tweak)
+    from fglib.methods import find_method
 
     as_it_is = plans(experiment, preset, seeds, variants, tweak=tweak)
-    known = {plan.variant: options_of(find_method(plan.config.method.name)) for plan in as_it_is}
-    for option in options.keys() - set().union(*known.values()):
-        raise unknown("option", option, set().union(*known.values()), f"the methods of {as_it_is[0].experiment.name}")
-    wanted = []
-    for plan in as_it_is:
-        fitting = {name: value for name, value in options.items() if name in known[plan.variant]}
-        others = {key: value for key, value in overrides.items() if key != "method"}
-        changed = others | ({"method": overrides["method"] | {"options": fitting}} if fitting else {})
-        wanted += plans(plan.experiment, preset, [plan.seed], [plan.variant], changed, tweak)
-    return wanted
+    methods = [find_method(plan.config.method.name) for plan in as_it_is]
+    changes = fitting(overrides, methods, f"the methods of {as_it_is[0].experiment.name}")
+    return [
+        changed
+        for plan, change in zip(as_it_is, changes)
+        for changed in plans(plan.experiment, preset, [plan.seed], [plan.variant], change, tweak)
+    ]
+
+
+def fitting(overrides: dict, methods: Sequence[type], where: str) -> list[dict]:
+    """Overrides for each of some methods, with the options that it takes; ConfigError for one that none takes."""
+    from fglib.methods import options_of
+
+    section = overrides.get("method")
+    options = section.get("options") if isinstance(section, dict) else None
+    if not options or not isinstance(options, dict):  # the configuration says what is wrong with it
+        return [overrides] * len(methods)
+    taken = [options_of(method) for method in methods]
+    known = set().union(*taken)
+    for option in options.keys() - known:
+        raise unknown("option", option, known, where)
+    rest = {name: value for name, value in overrides.items() if name != "method"}
+    kept = [{name: value for name, value in options.items() if name in names} for names in taken]
+    return [rest | ({"method": section | {"options": some}} if some else {}) for some in kept]
 
 
 def _collect(experiment: Experiment, preset: str, wanted: Sequence[Plan]) -> Results:

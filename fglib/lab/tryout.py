@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fglib.errors import ConfigError, shortened
-from fglib.lab.plan import plans
+from fglib.lab.plan import Plan, plans
 from fglib.lab.records import Run, write_record
-from fglib.lab.results import Results, recorded
+from fglib.lab.results import Results, fitting, recorded
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,11 @@ def try_out(
 ) -> TriedOut:
     """Train a class in place of a variant's method, beside the variant's own, and show both with what is recorded.
 
-    Both are trained anew at every call, so that a change anywhere shows: in the class, in a function it calls, in
-    another cell. Records of the book are never touched; what is made lies in _build/tweaks, by configuration and
-    source. `overrides` change the configuration of both, as in `train={"epochs": 2}`. The class sees what the variant
-    may see: fine labels stay hidden unless the experiment shows them.
+    Both are trained anew at every call, and so are the runs that they start from, so that a change anywhere shows: in
+    the class, in a function it calls, in another cell. Records and checkpoints of the book are never touched; what is
+    made lies in _build/tweaks, by configuration and source. `overrides` change the configuration of both, as in
+    `train={"epochs": 2}`; an option of the method changes whichever takes it. The class sees what the variant may see:
+    fine labels stay hidden unless the experiment shows them.
 
     Example: lab.try_out(MyGrafit, "grafit_omniglot", variant="grafit", method={"options": {"temperature": 0.1}})
 
@@ -49,14 +50,24 @@ def try_out(
 
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise ConfigError(f"{shortened(method)} is no subclass of fglib.methods.Method, which lab.try_out trains")
-    wanted = plans(experiment, preset, seeds, [variant], overrides, tweak=True)
+    as_it_is = plans(experiment, preset, seeds, [variant], tweak=True)[0]
+    classes = (find_method(as_it_is.config.method.name), method)
+    changes = fitting(overrides, classes, method.__name__)
+    wanted = [plans(experiment, preset, seeds, [variant], change, tweak=True) for change in changes]
 
-    def train(cls: type) -> tuple[Run, ...]:
-        plans = [replace(plan, tried=cls) for plan in wanted]
-        for plan in plans:
-            label = "" if preset == "smoke" else f"{cls.__name__} seed {plan.seed}"  # smoke takes moments
-            write_record(plan, *train_one(plan, device=device, data_dir=data_dir, label=label))
-        return tuple(plan.load() for plan in plans)
+    def train(plan: Plan, cls: type) -> Run:
+        label = "" if preset == "smoke" else f"{cls.__name__} seed {plan.seed}"  # smoke takes moments
+        plan = _anew(plan, cls)
+        write_record(plan, *train_one(plan, device=device, data_dir=data_dir, label=label))
+        return plan.load()
 
-    own, tried = train(find_method(wanted[0].config.method.name)), train(method)
-    return TriedOut(variant, method, tried, own, recorded(wanted[0].experiment, [variant]))
+    own, tried = (tuple(train(plan, cls) for plan in some) for some, cls in zip(wanted, classes))
+    return TriedOut(variant, method, tried, own, recorded(as_it_is.experiment, [variant]))
+
+
+def _anew(plan: Plan, method: type | None = None) -> Plan:
+    """The plan as one that neither reads nor leaves weights, nor does any run that it starts from."""
+    from fglib.methods import find_method
+
+    method = method or find_method(plan.config.method.name)
+    return replace(plan, tried=method, start=plan.start and _anew(plan.start))

@@ -84,7 +84,8 @@ def build_method(config: RunConfig, task: Task, method: type[Method] | None = No
 
     method: a class that takes the place of the one that is named.
     """
-    method = method or find_method(config.method.name)
+    named = find_method(config.method.name)
+    method = method or named
     if method.needs_fine and not config.use_fine:
         raise ConfigError(
             f"method '{config.method.name}' trains on the fine labels ('{config.data.fine}'), which the "
@@ -96,6 +97,8 @@ def build_method(config: RunConfig, task: Task, method: type[Method] | None = No
     except ConfigError:
         raise
     except (TypeError, ValueError) as e:
+        if method is not named:  # a class of the reader's, whose errors are its own
+            raise
         raise ConfigError(f"method.options of '{config.method.name}': {e}") from e
 
 

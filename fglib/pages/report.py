@@ -46,18 +46,19 @@ def tried_table(found: TriedOut, metrics: Sequence[str], digits: int = 1) -> pd.
     The last training loss is there to show that a change took effect, which few steps may not show in what is measured.
     """
     own, preset = label(found.variant), found.own[0].plan.preset
-    changes = _changes(found.own)
+    name = found.method.__name__
+    name += " (tried out)" if name == own else ""
     rows = {
-        f"{own}, {preset}{changes}": found.own,
-        f"{found.method.__name__}, {preset}{changes}": found.tried,
+        f"{own}, {preset}{_changes(found.own)}": found.own,
+        f"{name}, {preset}{_changes(found.tried)}": found.tried,
         f"{own}, recorded ({found.recorded.preset})": found.recorded.of(found.variant),
     }
     table = {}
-    for name, runs in rows.items():
+    for row, runs in rows.items():
         if runs:
             last = np.array([run.history[-1]["total"] for run in runs])
-            table[name] = {"n": len(runs), "loss in the last epoch": mean_and_spread(last, 2)}
-            table[name] |= {label(metric): mean_and_spread(values(runs, metric), digits) for metric in metrics}
+            table[row] = {"n": len(runs), "loss in the last epoch": mean_and_spread(last, 2)}
+            table[row] |= {label(metric): mean_and_spread(values(runs, metric), digits) for metric in metrics}
     return pd.DataFrame.from_dict(table, orient="index")
 
 

@@ -97,6 +97,9 @@ def test_another_source_has_another_place(tiny):
     (plan,) = lab.plans(tiny, "smoke", [0], ["base"])
     assert replace(plan, tried=one).folder != replace(plan, tried=other).folder
     assert replace(plan, tried=one).code != replace(plan, tried=other).code != plan.code
+    first, again, second = (of_source(f"@property\ndef x(self):\n    return {i}\n") for i in (1, 1, 2))
+    names = [replace(plan, tried=cls).name for cls in (first, again, second)]
+    assert names[0] == names[1] != names[2]
     weighted, less = of_source("weight = 2.0\n"), of_source("weight = 0.5\n")
     assert replace(plan, tried=weighted).folder != replace(plan, tried=less).folder
 
@@ -106,6 +109,55 @@ def test_an_error_of_the_class_is_its_own_and_nothing_is_recorded(tiny, tmp_path
     with pytest.raises(AttributeError, match="nothing"):
         try_out(broken, tiny)
     assert not [p for p in (tmp_path / "tweaks").rglob("run.json") if "Mine" in p.parent.name]
+
+
+@pytest.mark.parametrize("statement", ["raise ValueError('my own mistake')", "None + 1"])
+def test_an_error_in_the_making_of_the_class_is_its_own(tiny, statement):
+    broken = of_source(f"def __init__(self, trunk, task):\n    super().__init__(trunk, task)\n    {statement}\n")
+    with pytest.raises((ValueError, TypeError), match="my own mistake|unsupported operand") as raised:
+        try_out(broken, tiny)
+    assert not isinstance(raised.value, ConfigError) and raised.value.__cause__ is None
+
+
+def test_an_option_that_only_the_class_takes_changes_only_the_class(tiny):
+    class Added(Base):
+        def __init__(self, trunk, task, margin=0.0):
+            super().__init__(trunk, task)
+            self.margin = margin
+
+        def loss(self, batch):
+            return {"total": super().loss(batch)["total"] + self.margin}
+
+    found = try_out(Added, tiny, method={"options": {"margin": 5.0}})
+    assert first_loss(found.tried) == pytest.approx(first_loss(found.own) + 5, rel=1e-5)
+    assert list(tried_table(found, ["coarse_top1"]).index) == [
+        "Base, smoke",
+        "Added, smoke (method.options.margin=5.0)",
+    ]
+
+
+def test_a_class_with_the_books_own_name_has_a_row_of_its_own(tiny):
+    class Base(Halved):
+        pass
+
+    table = tried_table(try_out(Base, tiny), ["coarse_top1"])
+    assert list(table.index) == ["Base, smoke", "Base (tried out), smoke"]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["weights are there", "no weights"])
+def test_a_run_to_start_from_is_trained_anew_and_the_books_weights_stay(tiny, tmp_path, monkeypatch, there):
+    """Else a patched function would enter the book's weights, or older weights would hide the patch."""
+    start = f"  continued: {{method: {{name: base}}, start: {{experiment: {tiny}, variant: base}}}}\n"
+    Path(tiny).write_text(YAML.replace("presets:", f"{start}presets:"))
+    if there:
+        lab.ensure(tiny, "smoke", device="cpu", variants=["continued"])
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*")}
+    assert bool(kept) is there
+    real, trained = Base.loss, []
+    monkeypatch.setattr(Base, "loss", lambda self, batch: trained.append(self) or real(self, batch))
+    try_out(Halved, tiny, variant="continued")
+    assert [type(method) for method in dict.fromkeys(trained)] == [Base, Base, Base, Halved]
+    assert kept == {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*")}
 
 
 def test_fine_labels_stay_hidden(tiny):
@@ -134,6 +186,9 @@ def test_settings_change_both_and_are_said(tiny):
         (Halved, {"variant": "bass"}, "unknown variant 'bass'.*did you mean 'base'"),
         (Halved, {"preset": "smok"}, "unknown preset 'smok'"),
         (Halved, {"train": {"epoch": 2}}, "epoch"),
+        (Halved, {"method": 3}, "method must be a mapping, got 3"),
+        (Halved, {"method": {"options": {"lambda_i": 1.0}}}, "unknown option 'lambda_i' in Halved"),
+        (Halved, {"seeds": 0}, r"seeds must be a list such as \[0, 1\], got 0"),
     ],
 )
 def test_what_cannot_be_tried_is_named(tiny, cls, how, message):
