@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -131,7 +132,6 @@ def _start(plan: Plan, jobs: int, how: dict) -> subprocess.Popen:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        encoding="utf-8",  # text: what a bar rewrites in place comes as lines
         process_group=0,  # Ctrl-C in a terminal reaches this process alone, which then ends the others
     )
 
@@ -140,11 +140,13 @@ def _follow(process: subprocess.Popen, plan: Plan, number: str, refresh: bool) -
     """Hand on what a run says; its outcome when it has ended."""
     reason = ""
     with process:
-        for line in process.stderr:
-            if line.startswith("fglib: "):
-                reason = line.removeprefix("fglib: ").strip()
-            elif line.strip():
-                print(f"{number}{line.rstrip()}", file=sys.stderr, flush=True)
+        # piece by piece: a progress bar ends its line only when it has the next one
+        for piece in iter(lambda: process.stderr.read1(1 << 16), b""):
+            for line in filter(str.strip, re.split(r"[\r\n]", piece.decode("utf-8", "replace"))):
+                if line.startswith("fglib: "):
+                    reason = line.removeprefix("fglib: ").strip()
+                else:
+                    print(f"{number}{line.rstrip()}", file=sys.stderr, flush=True)
     code = process.returncode
     if code == 0:
         return not again.marked(plan) if refresh else plan.recorded

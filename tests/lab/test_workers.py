@@ -160,7 +160,7 @@ def test_a_second_ctrl_c_waits_for_no_one(worker):
 
 def follow(plan, code):
     """The outcome of a run whose process does this."""
-    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
     return workers._follow(subprocess.Popen([sys.executable, "-c", code], **pipes), plan, "[1/2] ", refresh=False)
 
 
