@@ -36,7 +36,7 @@ def metric_table(results: Results, metrics: Sequence[str], paper: dict[str, Sequ
             if paper:
                 value = paper.get(variant, [None] * len(metrics))[i]
                 row[f"{label(metric)}, paper"] = "–" if value is None else f"{value:.2f}"
-        rows[label(variant) + _changes(results.of(variant))] = row
+        rows[label(variant) + changes(results.of(variant))] = row
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -49,8 +49,8 @@ def tried_table(found: TriedOut, metrics: Sequence[str], digits: int = 1) -> pd.
     name = found.method.__name__
     name += " (tried out)" if name == own else ""
     rows = {
-        f"{own}, {preset}{_changes(found.own)}": found.own,
-        f"{name}, {preset}{_changes(found.tried)}": found.tried,
+        f"{own}, {preset}{changes(found.own)}": found.own,
+        f"{name}, {preset}{changes(found.tried)}": found.tried,
         f"{own}, recorded ({found.recorded.preset})": found.recorded.of(found.variant),
     }
     table = {}
@@ -62,8 +62,8 @@ def tried_table(found: TriedOut, metrics: Sequence[str], digits: int = 1) -> pd.
     return pd.DataFrame.from_dict(table, orient="index")
 
 
-def _changes(runs: Sequence[Run]) -> str:
-    """What differs from the experiment in some runs, to stand behind their name."""
+def changes(runs: Sequence[Run]) -> str:
+    """What overrides changed in some runs, in parentheses, to stand behind their name; empty where they did not."""
     changed = sorted({f"{k}={v}" for run in runs for k, v in flat(run.plan.overrides) if k != "measure"})
     return f" ({', '.join(changed)})" if changed else ""
 
@@ -96,7 +96,7 @@ def provenance(results: Results) -> Markdown:
     seconds = np.array([p["seconds"] for p in runs])
     device = ", ".join(d if d != "cpu" else " / ".join(seen["processor"]) for d in seen["device"])
     text = (
-        f"**Provenance.** Experiment `{results.experiment.name}`, preset `{results.preset}`{_changes(results.runs)}, "
+        f"**Provenance.** Experiment `{results.experiment.name}`, preset `{results.preset}`{changes(results.runs)}, "
         f"{len(runs)} runs, seeds "
         f"{', '.join(str(s) for s in sorted({r.plan.seed for r in results.runs}))}; trained on {device} in "
         f"{seconds.mean():.0f} s each on average ({seconds.sum() / 60:.0f} min in all), {', '.join(seen['date'])}, "
