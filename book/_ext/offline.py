@@ -1,7 +1,8 @@
 """Sphinx extension: the rendered book loads nothing from the network.
 
-MathJax is the copy under `book/_vendor`, thebe (live kernels, which this book does not offer) is left out, and a
-script or style sheet that any extension wants from another host is a warning, so that a build with `-W` fails.
+MathJax is the copy under `book/_vendor`, and the package's source, to which pages link, is copied beside them. Thebe
+(live kernels, which this book does not offer) is left out. A script or style sheet that any extension wants from
+another host is a warning, so that a build with `-W` fails.
 """
 
 import shutil
@@ -10,7 +11,8 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-VENDOR = Path(__file__).resolve().parent.parent / "_vendor" / "mathjax"
+BOOK = Path(__file__).resolve().parent.parent
+VENDOR = BOOK / "_vendor" / "mathjax"
 logger = logging.getLogger(__name__)
 
 
@@ -28,13 +30,15 @@ def keep_local(app: Sphinx, pagename: str, templatename: str, context: dict, doc
             logger.warning("page %s would load %s from the network", pagename, name)
 
 
-def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
-    """Put MathJax beside the other static files, where `mathjax_path` finds it."""
+def copy_files(app: Sphinx, exception: Exception | None) -> None:
+    """Put MathJax where `mathjax_path` finds it, and the package where the links of `report.source` lead."""
     if exception is None and app.builder.format == "html":
-        shutil.copytree(VENDOR, Path(app.outdir) / "_static" / "mathjax", dirs_exist_ok=True)
+        out, sources = Path(app.outdir), BOOK.parent / "fglib"
+        shutil.copytree(VENDOR, out / "_static" / "mathjax", dirs_exist_ok=True)
+        shutil.copytree(sources, out / "fglib", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", keep_local, priority=900)
-    app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", copy_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,6 +10,7 @@ from fglib import lab
 from fglib.errors import FglibError
 from fglib.lab.places import root
 from fglib.pages.executed import execute_all
+from fglib.pages.kernels import FORK, warm_up
 from fglib.pages.notebooks import make_folders_absolute
 
 
@@ -23,6 +24,8 @@ def build_book(folder: Path | None = None) -> Path:
     folder = folder or root()
     print("1/3 quickstart: training on scikit-learn's digits, unless recorded", flush=True)
     if not all(plan.recorded for plan in lab.plans("digits", "cpu")):
+        if FORK:  # beside the training
+            warm_up()
         lab.ensure("digits", "cpu", device="cpu")
     print("2/3 executing the chapters, unless nothing has changed that they show", flush=True)
     execute_all()

@@ -54,10 +54,18 @@ class ForkedKernelManager(AsyncKernelManager):
     """Starts kernels by forking."""
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **how) -> None:
-        CONTEXT.set_forkserver_preload(["fglib.pages.warm"])
+        warm_up()
         self.provisioner.process = ForkedKernel(self.connection_file, how["cwd"])
         self.provisioner.process.start()
         self._reconcile_connection_info(self.provisioner.connection_info)
+
+
+def warm_up() -> None:
+    """Start the process that kernels are forked from, which imports for seconds; without effect where it runs."""
+    from multiprocessing import forkserver
+
+    CONTEXT.set_forkserver_preload(["fglib.pages.warm"])
+    forkserver.ensure_running()
 
 
 def _end_with_parent() -> None:

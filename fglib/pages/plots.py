@@ -50,27 +50,38 @@ def image_grid(images: np.ndarray, titles: Sequence[str] = (), columns: int = 8,
     return axes
 
 
-def gallery(queries: np.ndarray, neighbours: np.ndarray, correct: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
-    """Queries (Q, H, W, 3) on the left, what is retrieved (Q, k, H, W, 3) to the right, best first.
+def gallery(queries: np.ndarray, found: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Sequence[str] = ()) -> Axes:
+    """Queries (Q, H, W, 3) on the left, what each method retrieves to the right, best first.
 
-    correct (Q, k) bool frames each retrieved picture: solid green with a tick for the query's own fine class, dashed
-    red with a cross for another. Returns the array of Axes (Q, 1 + k).
+    found: {method: (pictures (Q, k, H, W, 3), correct (Q, k) bool)}. A retrieved picture is framed: solid green with a
+    tick for the query's own fine class, dashed red with a cross for another. All are drawn into one Axes, a picture
+    taking 1 x 1 of it: an Axes for each would take ten times as long.
     """
-    count, shown = correct.shape
-    axes = _close(count, 1 + shown, (0.95 * (1 + shown), 1.0 * count))
-    for q in range(count):
-        _picture(axes[q, 0], queries[q])
+    count, gap = len(queries), 0.25  # between the groups, in pictures
+    width = 1 + sum(gap + pictures.shape[1] for pictures, _ in found.values())
+    side = min(0.95, 9 / width)
+    _, ax = plt.subplots(figsize=(side * width, side * count))
+    ax.axis((0, width, count + 0.05, -0.05))
+    ax.set_axis_off()
+    ax.text(0.5, -0.1, "query", fontsize=8, ha="center")
+    for q, query in enumerate(queries):
+        _picture_at(ax, query, 0, q)
         if len(names):
-            axes[q, 0].set_ylabel(_short(names[q]), rotation=0, ha="right", va="center", fontsize=7)
-        for k in range(shown):
-            ax = axes[q, 1 + k]
+            ax.text(-0.1, q + 0.5, _short(names[q]), fontsize=7, ha="right", va="center")
+    left = 1.0
+    for method, (pictures, correct) in found.items():
+        left += gap
+        ax.text(left, -0.1, label(method), fontsize=9, color=colour(method))
+        for q, k in np.ndindex(correct.shape):
             shade, line, mark = (RIGHT, "-", "✓") if correct[q, k] else (WRONG, "--", "✗")
-            _picture(ax, neighbours[q, k])
-            ax.spines[:].set(visible=True, color=shade, linewidth=2, linestyle=line)
-            look = dict(fontsize=8, color="white", ha="left", va="top", weight="bold", transform=ax.transAxes)
-            ax.text(0.03, 0.97, mark, bbox=dict(facecolor=shade, edgecolor="none", pad=1), **look)
-    _head(axes, "query", *range(1, shown + 1))
-    return axes
+            _picture_at(ax, pictures[q, k], left + k, q)
+            edge = dict(fill=False, edgecolor=shade, linestyle=line, linewidth=2)
+            ax.add_patch(plt.Rectangle((left + k + 0.03, q + 0.03), 0.94, 0.94, **edge))
+            tag = dict(facecolor=shade, edgecolor="none", pad=1)
+            look = dict(fontsize=8, color="white", va="top", weight="bold", bbox=tag)
+            ax.text(left + k + 0.06, q + 0.06, mark, **look)
+        left += pictures.shape[1]
+    return ax
 
 
 def recall_curve(ax: Axes, ks: Sequence[int], values: Mapping[str, np.ndarray]) -> Axes:
@@ -245,6 +256,13 @@ def _frame(ax: Axes, box: Sequence[float], image: np.ndarray, look: Mapping) -> 
     (x0, y0, x1, y1), (height, width) = box, image.shape[:2]
     place = (x0 * width, y0 * height), (x1 - x0) * width, (y1 - y0) * height
     ax.add_patch(plt.Rectangle(*place, fill=False, clip_on=False, **look))
+
+
+def _picture_at(ax: Axes, image: np.ndarray, x: float, y: float) -> None:
+    """An image in the unit square whose upper left corner is (x, y)."""
+    limits = ax.axis()  # which imshow would set to this picture's own
+    ax.imshow(image, extent=(x + 0.03, x + 0.97, y + 0.97, y + 0.03), interpolation="nearest")
+    ax.axis(limits)
 
 
 def _picture(ax: Axes, image: np.ndarray) -> None:

@@ -4,19 +4,23 @@ Every function returns an object that a notebook displays; none prints a number 
 """
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
 from fglib.errors import check_known
 from fglib.lab.grid import Experiment, find_experiment
+from fglib.lab.places import book, root
 from fglib.lab.plan import flat
 from fglib.lab.records import Run, not_current
 from fglib.lab.results import Results, values
 from fglib.lab.tryout import TriedOut
 from fglib.methods import METHODS
+from fglib.pages import plots
 from fglib.pages.benchmarks import benchmark as benchmark
 from fglib.pages.html import render
 from fglib.pages.labels import label as label
@@ -146,9 +150,27 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
     return pd.DataFrame({"setting": rows})
 
 
+def gallery(results: Results, variants: Sequence[str], most: int | None = None, part: int = -1) -> Markdown | None:
+    """Draw what the first seed of each variant retrieves, at most so many pictures, or say that there is no record.
+
+    part: of the names of classes, as in Greek/character01, which stands beside a query.
+    """
+    found = {variant: results.of(variant)[0].arrays for variant in variants if results.of(variant)}
+    if not found:
+        return not_run(results)
+    shown = {v: (a["gallery_neighbours"][:, :most], a["gallery_correct"][:, :most]) for v, a in found.items()}
+    first = next(iter(found.values()))
+    plots.gallery(first["gallery_queries"], shown, [str(name).split("/")[part] for name in first["gallery_names"]])
+    plt.show()
+    return None
+
+
 def source(*functions: Callable) -> Markdown:
-    """The library's own source, so that the page never shows a copy."""
-    return Markdown("```python\n" + "\n\n".join(inspect.getsource(f).rstrip() for f in functions) + "\n```")
+    """The library's own source, so that the page never shows a copy, and links to the files."""
+    files = dict.fromkeys(inspect.getsourcefile(inspect.unwrap(function)) for function in functions)
+    links = ", ".join(f"[{os.path.relpath(file, root())}]({os.path.relpath(file, book())})" for file in files)
+    code = "\n\n".join(inspect.getsource(function).rstrip() for function in functions)
+    return Markdown(f"```python\n{code}\n```\n\nFrom {links}.")
 
 
 def verdicts(*ids: str) -> HTML:

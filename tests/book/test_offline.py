@@ -44,7 +44,9 @@ def test_warns_of_what_would_be_fetched(offline, caplog, kind, address):
 @pytest.mark.parametrize(
     ("builder", "error", "copied"), [("html", None, 1), ("latex", None, 0), ("html", OSError(), 0)]
 )
-def test_copies_mathjax_into_finished_pages(offline, tmp_path, builder, error, copied):
+def test_copies_mathjax_and_the_package_beside_finished_pages(offline, tmp_path, builder, error, copied):
     app = SimpleNamespace(builder=SimpleNamespace(format=builder), outdir=tmp_path)
-    offline.copy_mathjax(app, error)
-    assert len(list(tmp_path.glob("_static/mathjax/tex-chtml.js"))) == copied
+    offline.copy_files(app, error)
+    for file in ("_static/mathjax/tex-chtml.js", "fglib/losses/patterns.py"):
+        assert len(list(tmp_path.glob(file))) == copied
+    assert not list(tmp_path.glob("fglib/**/*.pyc"))

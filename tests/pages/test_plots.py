@@ -70,21 +70,30 @@ def test_bars_show_mean_interval_and_every_seed(ax):
 
 def test_gallery_tells_right_from_wrong_in_three_ways():
     correct = np.array([[True, False, True], [False, False, True]])
-    axes = plots.gallery(pictures(2), pictures(2, 3), correct, names=["birds/green_finch", "x" * 40])
-    assert axes.shape == (2, 4)
+    found = {"base": (pictures(2, 3), correct), "mine": (pictures(2, 2), ~correct[:, :2])}
+    ax = plots.gallery(pictures(2), found, names=["birds/green_finch", "x" * 40])
+    assert len(ax.images) == 2 + 2 * (3 + 2)
+    words = [text.get_text() for text in ax.texts]
+    assert [word for word in words if word not in "✓✗"][:4] == ["query", "green finch", "x" * 17 + "…", "Base"]
     looks = {True: set(), False: set()}
-    for q in range(2):
-        for k in range(3):
-            ax = axes[q, 1 + k]
-            spine = ax.spines["left"]
-            looks[bool(correct[q, k])].add(
-                (to_hex(spine.get_edgecolor()), spine.get_linestyle(), ax.texts[0].get_text())
-            )
+    truth = np.concatenate([correct.flatten(), ~correct[:, :2].flatten()])
+    marks = [word for word in words if word in "✓✗"]
+    for right, frame, mark in zip(truth, ax.patches, marks, strict=True):
+        looks[bool(right)].add((to_hex(frame.get_edgecolor()), frame.get_linestyle(), mark))
     assert len(looks[True]) == len(looks[False]) == 1
-    right, wrong = looks[True].pop(), looks[False].pop()
-    assert all(one != other for one, other in zip(right, wrong))  # colour, line and mark
-    assert axes[0, 0].get_ylabel() == "green finch" and len(axes[1, 0].get_ylabel()) < 20
-    axes[0, 0].figure.canvas.draw()
+    assert all(one != other for one, other in zip(looks[True].pop(), looks[False].pop()))  # colour, line and mark
+    ax.figure.canvas.draw()
+    plt.close("all")
+
+
+def test_gallery_shows_each_picture_in_a_place_of_its_own():
+    queries, found = pictures(3), pictures(3, 2)
+    ax = plots.gallery(queries, {"base": (found, np.ones((3, 2), dtype=bool))})
+    places = [tuple(image.get_extent()) for image in ax.images]
+    assert len(set(places)) == len(places) == 9
+    below = [places[k][3] for k in (0, 1, 2)]
+    assert below == sorted(below)  # the first query stands on top
+    np.testing.assert_array_equal(ax.images[3].get_array(), found[0, 0])
     plt.close("all")
 
 

@@ -10,6 +10,7 @@ import pytest
 from fglib import lab
 from fglib.lab.records import write_record
 from fglib.losses import instance_cross_entropy
+from fglib.models import ema_update_
 from fglib.pages import report
 
 
@@ -70,7 +71,10 @@ def test_summary_reads_the_experiment_and_source_the_library(results):
     summary = report.experiment_summary(results)["setting"]
     config = results.experiment.resolve("base", "cpu")
     assert f"{config.train.epochs} epochs" in summary["schedule"] and "digit" in summary["data"]
-    assert "def instance_cross_entropy" in report.source(instance_cross_entropy).data
+    source = report.source(instance_cross_entropy).data
+    assert "def instance_cross_entropy" in source
+    assert "From [fglib/losses/patterns.py](../fglib/losses/patterns.py)." in source
+    assert "(../fglib/models/ema.py)" in report.source(ema_update_).data  # behind a decorator
 
 
 def test_verdicts_come_from_the_ledger():
