@@ -7,7 +7,7 @@ training and feeds nothing back.
 
 from fglib.config import RunConfig
 from fglib.errors import ConfigError, check_known
-from fglib.measure import basic, coarse2fine, grafit, patterns, subtle, within
+from fglib.measure import basic, coarse2fine, grafit, patterns, queries, subtle, within
 from fglib.measure.subtle import classification_error
 from fglib.measure.trained import Arrays, Metrics, Trained
 from fglib.methods import Method, find_method
@@ -19,6 +19,7 @@ MEASURES = {
     "wide_retrieval": basic.wide_retrieval,
     "within": within.within,
     "collection": within.collection,
+    "queries": queries.queries,
     "gallery": basic.gallery,
     "embedding": basic.embedding,
     "attention": patterns.attention,
