@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fglib.cli.shared import Json, app, assignments, say, stoppable
+from fglib.errors import check_known
 
 
 @app.command()
@@ -37,16 +38,22 @@ def claims(
     paper: Annotated[
         str | None, typer.Argument(help="patterns, grafit, coarse2fine or subtle; all when left out.")
     ] = None,
+    verdict: Annotated[
+        list[str] | None, typer.Option(help="Only claims with this verdict, such as undecided; may be given again.")
+    ] = None,
     readme: Annotated[bool, typer.Option(help="Write the results table into README.md.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the ledger: every claim of the papers with its computed verdict.
 
-    Example: fglib claims patterns
+    Example: fglib claims patterns --verdict undecided
     """
     from fglib.pages.claims import ledger, update_readme
+    from fglib.pages.evidence import VERDICTS
 
-    verdicts = ledger(paper)
+    for name in verdict or ():
+        check_known("verdict", name, VERDICTS)
+    verdicts = [found for found in ledger(paper) if not verdict or found.verdict in verdict]
     if readme:
         say(update_readme())
     elif as_json:

@@ -1,8 +1,7 @@
 """The claims ledger: book/claims.yml and the run records in, a verdict per claim out.
 
-Four verdicts: "reproduced" (the paper's data and schedule), "holds in direction" (other data or scale, named),
-"does not hold", "not run" (with the command and the hardware that would run it). No verdict or number is typed:
-evidence (fglib.pages.evidence) is a rule over run records or over a construction that is computed on the spot.
+No verdict or number is typed: evidence (fglib.pages.evidence) is a rule over run records or over a construction that is
+computed on the spot.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from fglib.config import build
 from fglib.documents import read_text, read_yaml
 from fglib.errors import ConfigError, FglibError, check_known, shortened
 from fglib.lab.places import book, root
-from fglib.pages.evidence import MIN_SEEDS, Evidence, Finding, examine
+from fglib.pages.evidence import MIN_SEEDS, NOT_INFORMATIVE, NOT_RUN, PROVED, Evidence, Finding, examine
 from fglib.pages.rules import Measured
 from fglib.storage import write_atomically
 
@@ -27,7 +26,6 @@ PAPERS = {
     "coarse2fine": "Coarse2Fine: a two-stage training method for fine-grained visual classification",
     "subtle": "Fine-grained Recognition: Accounting for Subtle Differences between Similar Classes",
 }
-REPRODUCED, DIRECTION, FAILS, NOT_RUN = VERDICTS = ("reproduced", "holds in direction", "does not hold", "not run")
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class Verdict:
     reason: str
     remarks: tuple[str, ...]  # other evidence, and the paper's own setting where that is still to be run
     measured: tuple[Measured, ...]
+    gates: tuple[Measured, ...]
     paper_values: dict
     evidence: Finding | None
     command: str | None
@@ -101,21 +100,25 @@ def ledger(paper: str | None = None) -> list[Verdict]:
 
 
 def judge(claim: Claim) -> Verdict:
-    """The verdict on a claim: the first evidence from the paper's setting decides, else the first of any other."""
+    """The verdict on a claim: the first evidence that could have come out either way decides, the paper's own first."""
     findings = [examine(evidence, f"claim {claim.id}") for evidence in claim.evidence]
-    best, *others = sorted((f for f in findings if f.measured), key=lambda f: not f.same) or [None]  # stable
+    order = sorted((f for f in findings if f.measured), key=lambda f: (not f.informative, not f.same))  # stable
+    best, *others = order or [None]
     shown = best or max(findings, key=lambda f: f.seeds, default=None)  # what is furthest, else what comes first
     remarks = []
     if best is None:
         verdict, reason = NOT_RUN, _not_run(claim, shown)
     else:
-        verdict = FAILS if not best.holds else REPRODUCED if best.same else DIRECTION
-        decisive = [m for m in best.measured if best.holds or not m.holds]
-        reason = f"{_where(best)}: {'; '.join(map(str, decisive))}"
-        remarks += [f"also on {_where(f)}: {'holds' if f.holds else 'does not hold'}" for f in others]
+        verdict = best.verdict
+        failing = "its gate fails, " if verdict == NOT_INFORMATIVE else ""
+        reason = f"{_where(best)}: {failing}{'; '.join(map(str, best.decisive))}"
+        remarks += [f"vacuous: {best.vacuous}"] if best.vacuous and verdict == PROVED else []
+        remarks += [f"also on {_where(f)}: {f.verdict}" for f in others]
         remarks += [best.standing] if best.standing else []
         if not best.same:
-            remarks += [f"the paper's own setting is not run (`{f.command}`)" for f in findings if f.same]
+            remarks += [
+                f"the paper's own setting is not run (`{f.command}`)" for f in findings if f.same and not f.measured
+            ]
     remarks += [f"a record does not count: {error}" for f in findings for error in f.damaged]
     return Verdict(
         **{name: getattr(claim, name) for name in ("id", "paper", "where", "says", "metric", "paper_values")},
@@ -123,6 +126,7 @@ def judge(claim: Claim) -> Verdict:
         reason="; ".join([reason, *remarks]),
         remarks=tuple(remarks),
         measured=best.measured if best else (),
+        gates=best.gates if best else (),
         evidence=best,
         command=shown and shown.command,
         hardware=shown and shown.hardware,

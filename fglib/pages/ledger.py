@@ -1,9 +1,10 @@
 """The claims ledger as HTML: counts, filters and a table per paper. Marks and words, so that colour is never alone."""
 
-from fglib.pages.claims import PAPERS, VERDICTS, Verdict
+from fglib.pages.claims import PAPERS, Verdict
+from fglib.pages.evidence import VERDICTS
 from fglib.pages.html import render
 
-MARKS = dict(zip(VERDICTS, "✓↗✗○"))
+MARKS = dict(zip(VERDICTS, "✓∎↗✗≈∅○"))
 SHORT = {"patterns": "Patterns", "grafit": "Grafit", "coarse2fine": "Coarse2Fine", "subtle": "Subtle"}
 
 
