@@ -116,12 +116,9 @@ class Clause:
             by = max((by, IMAGES), key=lambda over: intervals[over][1] - intervals[over][0])
         low, high = intervals[by]
         if len(self.comparisons) == 1:
-            enough = operator.gt if self.comparisons[0] in ("<", ">") else operator.ge
-            holds = enough(low, 0)
-            exact = len(margins) == 1  # a construction
-            return self._measured(
-                values, margins, mean, low, high, holds, high < 0 or exact and not holds, intervals, by
-            )
+            strict = self.comparisons[0] in ("<", ">")
+            holds, contradicted = (low > 0, high <= 0) if strict else (low >= 0, high < 0)
+            return self._measured(values, margins, mean, low, high, holds, contradicted, intervals, by)
         least, most = (_value(side, {}) for side in (self.sides[0], self.sides[2]))
         narrow = self._intervals(values, redrawn, EQUIVALENCE)[by]
         holds, contradicted = least < narrow[0] and narrow[1] < most, high < least or low > most
@@ -172,7 +169,7 @@ class Clause:
             parts.append(float(np.var([self._margin(means | numbers) for numbers in own], ddof=1)) / n)
         if not (total := math.fsum(parts)):
             return mean, mean
-        freedom = total**2 / math.fsum(part**2 / (n - 1) for part in parts)
+        freedom = (n - 1) / math.fsum((part / total) ** 2 for part in parts)
         half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(total)
         return mean - half, mean + half
 

@@ -46,24 +46,85 @@ def test_the_papers_setting_decides_against_evidence_from_elsewhere(toy):
     toy("cpu", base=[50.0, 51.0, 49.0], ours=[53.0, 54.5, 52.0])
     path = toy("paper", base=[50.0, 51.0, 49.0], ours=[53.0, 54.5, 52.0])
     verdict = judge(claim(elsewhere(path), same(path)))
-    assert verdict.verdict == "does not hold" and verdict.evidence.preset == "paper"
-    assert "also on toy (preset cpu, 3 seeds) (a smaller net): holds" in verdict.reason
+    assert verdict.verdict == "contradicted here" and verdict.evidence.preset == "paper"
+    assert "also on toy (preset cpu, 3 seeds) (a smaller net): holds in direction" in verdict.reason
     assert "undecided" not in verdict.reason
 
 
 def test_all_clauses_must_hold_and_only_the_failing_are_given_as_reason(toy):
     path = toy("paper", base=[50.0, 51.0, 49.0], ours=[65.0, 67.0, 63.0])
     verdict = judge(claim(same(path, GAIN, "base.fine_r1 > 60")))
-    assert verdict.verdict == "does not hold"
+    assert verdict.verdict == "contradicted here"
     assert [m.holds for m in verdict.measured] == [True, False]
     assert "base.fine_r1 = 50.0 ± 2.5, needs > 60" in verdict.reason and ">= 10" not in verdict.reason
 
 
-def test_an_interval_that_reaches_zero_is_undecided_and_does_not_hold(toy):
+def test_an_interval_that_reaches_zero_is_undecided_and_says_what_could_have_been_seen(toy):
     path = toy("paper", base=[50.0, 50.0, 50.0], ours=[61.0, 75.0, 60.5])
     verdict = judge(claim(same(path)))
-    assert verdict.verdict == "does not hold"
-    assert "undecided: the interval of the margin includes 0" in verdict.reason
+    assert verdict.verdict == "undecided"
+    assert re.search(r"needs >= 10 \(undecided: 3 seeds would show \d+\)", verdict.reason)
+
+
+def test_one_contradicted_clause_is_enough_and_is_the_reason(toy):
+    path = toy("paper", base=[50.0, 50.0, 50.0], ours=[61.0, 75.0, 60.5])
+    verdict = judge(claim(same(path, GAIN, "base.fine_r1 < 50", "base.fine_r1 < 60")))
+    assert verdict.verdict == "contradicted here"
+    assert verdict.evidence.decisive == verdict.measured[1:2] and ">= 10" not in verdict.reason
+
+
+def test_without_its_gate_evidence_says_nothing(toy):
+    path = toy("cpu", base=[50.0, 51.0, 49.0], ours=[53.0, 54.5, 52.0])
+    closed = dataclasses.replace(elsewhere(path), gate=("ours.fine_r1 > 60", "base.fine_r1 > 10"))
+    verdict = judge(claim(same(path), closed))
+    assert verdict.verdict == "not informative" and [m.holds for m in verdict.gates] == [False, True]
+    assert (
+        "its gate fails, ours.fine_r1 = 53.2 ± 3.1, needs > 60" in verdict.reason
+        and "base.fine_r1 =" not in verdict.reason
+    )
+    assert f"the paper's own setting is not run (`fglib train {path} --preset paper`)" in verdict.reason
+
+
+def test_what_could_have_come_out_either_way_decides_before_what_could_not(toy):
+    toy("cpu", base=[50.0, 51.0, 49.0], ours=[53.0, 54.5, 52.0])
+    path = toy("paper", base=[50.0, 51.0, 49.0], ours=[65.0, 67.0, 63.0])
+    closed = dataclasses.replace(same(path), gate=("base.fine_r1 > 60",))
+    verdict = judge(claim(closed, elsewhere(path)))
+    assert verdict.verdict == "holds in direction" and verdict.evidence.preset == "cpu"
+    assert "also on toy (preset paper, 3 seeds): not informative" in verdict.reason
+    assert "is not run" not in verdict.reason
+    opened = dataclasses.replace(closed, gate=("base.fine_r1 > 40",))
+    assert judge(claim(elsewhere(path), opened)).verdict == "reproduced"
+
+
+def test_a_gate_is_checked_like_a_rule(toy):
+    path = toy("cpu", base=[50.0], ours=[53.0])
+    with pytest.raises(ConfigError, match="claim patterns.toy, clause 'fone.fine_r1 > 1'|unknown variant 'fone'"):
+        judge(claim(dataclasses.replace(elsewhere(path), gate=("fone.fine_r1 > 1",))))
+
+
+def test_a_theorem_is_proved_and_says_where_its_bound_says_nothing(toy):
+    path = toy("cpu", base=[50.0, 51.0, 49.0], ours=[53.0, 54.5, 52.0])
+    theorem = Evidence(
+        experiment=path,
+        preset="cpu",
+        same=True,
+        proof=True,
+        rule=("ours.fine_r1 >= base.fine_r1",),
+        vacuous="base.fine_r1 < 60",
+    )
+    verdict = judge(claim(theorem))
+    assert verdict.verdict == "proved" and "vacuous: base.fine_r1 = 50.0 ± 2.5, needs < 60" in verdict.reason
+    verdict = judge(claim(dataclasses.replace(theorem, vacuous="base.fine_r1 < 20")))
+    assert verdict.verdict == "proved" and "vacuous" not in verdict.reason
+
+
+def test_variants_with_nothing_in_common_are_compared_unpaired(toy):
+    """Paired by number the differences are alike; as six independent runs they are lost in the spread."""
+    path = toy("cpu", base=[10.0, 50.0, 90.0], ours=[11.0, 51.0, 91.5])
+    assert judge(claim(elsewhere(path))).verdict == "holds in direction"
+    verdict = judge(claim(dataclasses.replace(elsewhere(path), paired=False)))
+    assert verdict.verdict == "undecided" and verdict.measured[0].decided_by == "seeds, unpaired"
 
 
 def test_too_few_seeds_are_not_run_with_count_command_and_hardware(toy):
@@ -100,7 +161,7 @@ def test_paper_decides_without_a_preset(toy):
     path = toy("cpu", base=[50.0, 51.0, 49.0], ours=[53.0, 54.5, 52.0])
     toy("paper", base=[50.0, 51.0, 49.0], ours=[40.0, 41.0, 42.0])
     verdict = judge(claim(elsewhere(path, preset=None)))
-    assert verdict.evidence.preset == "paper" and verdict.verdict == "does not hold"
+    assert verdict.evidence.preset == "paper" and verdict.verdict == "contradicted here"
 
 
 def test_smoke_records_never_count(toy, tmp_path):
@@ -196,7 +257,7 @@ def test_derived_numbers_are_made_seed_by_seed_and_used_like_recorded_ones(toy, 
     )
     assert gains == [(["base", "ours"], {seed}) for seed in range(3)]
     assert verdict.verdict == "reproduced" and verdict.measured[0].margins == (5.0, 6.0, 4.0)
-    assert judge(claim(derived(path, "ours.gain - base.gain >= 16"))).verdict == "does not hold"
+    assert judge(claim(derived(path, "ours.gain - base.gain >= 26"))).verdict == "contradicted here"
 
 
 def test_a_seed_without_derived_numbers_is_left_out(toy, gains):
@@ -249,10 +310,10 @@ def test_a_claim_about_convergence_reads_the_histories(toy, tmp_path):
             write_record(plan, {"test_error": curve[-1]}, history, {}, {})
     rule = "ours.epochs_to_reach < plain.epochs_to_reach"
     verdict = judge(claim(derived(path, rule, derive="fglib.pages.convergence:epochs_to_reach")))
-    assert verdict.measured[0].margins == (1.0, 1.0, -1.0) and verdict.verdict == "does not hold"
+    assert verdict.measured[0].margins == (1.0, 1.0, -1.0) and verdict.verdict == "undecided"
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.25, "reproduced"), (0.2500001, "does not hold")])
+@pytest.mark.parametrize(("share", "verdict"), [(0.25, "proved"), (0.2500001, "contradicted here")])
 def test_a_construction_is_computed_and_needs_no_seeds(share, verdict, monkeypatch):
     monkeypatch.setattr(claims, "share", lambda parts: {"share": share, "even": 1 / parts}, raising=False)
     found = judge(
@@ -304,7 +365,7 @@ def test_every_rule_of_the_book_can_be_judged_without_records(tmp_path, monkeypa
     monkeypatch.setenv("FGLIB_RESULTS", str(tmp_path))
     for verdict in ledger():
         computed = verdict.evidence is not None
-        assert verdict.verdict == ("reproduced" if computed else "not run")
+        assert verdict.verdict == ("proved" if computed else "not run")
         if verdict.command:
             assert re.fullmatch(r"fglib claims|fglib train \w+ --preset (cpu|paper)", verdict.command)
             assert verdict.hardware
@@ -447,12 +508,12 @@ def test_the_page_counts_the_verdicts(toy):
     counts = dict(re.findall(r'<th scope="row">(?:. )?([a-z ]+)</th>((?:\s*<td>\d+</td>)+)', html))
     counts = {name: [int(n) for n in re.findall(r"\d+", cells)] for name, cells in counts.items()}
     found = [verdict.verdict for verdict in ledger("subtle")]
-    subtle, computed, waiting = len(found), found.count("reproduced"), found.count("not run")  # of constructions
+    subtle, computed, waiting = len(found), found.count("proved"), found.count("not run")  # of constructions
     assert computed + waiting == subtle
     assert counts == {
-        "reproduced": [1, computed, 1 + computed],
-        "holds in direction": [0, 0, 0],
-        "does not hold": [0, 0, 0],
+        "reproduced": [1, 0, 1],
+        "proved": [0, computed, computed],
+        **{name: [0, 0, 0] for name in ("holds in direction", "contradicted here", "undecided", "not informative")},
         "not run": [1, waiting, 1 + waiting],
         "claims": [2, subtle, 2 + subtle],
     }

@@ -3,7 +3,9 @@
 import math
 import statistics
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_1samp, ttest_ind
 
 from fglib.errors import ConfigError
 from fglib.pages.rules import parse_clause, plus_minus, t_interval
@@ -55,9 +57,83 @@ def test_whole_interval_must_be_on_the_right_side():
     assert clear.holds and not clear.undecided and clear.low > 0
     wide = clause.measure(seeds(a=[12.0, 16.0, 10.5]))
     assert wide.mean > 0 > wide.low
-    assert not wide.holds and wide.undecided and "undecided: the interval of the margin includes 0" in str(wide)
+    assert (
+        not wide.holds and not wide.contradicted and wide.undecided and "(undecided: 3 seeds would show " in str(wide)
+    )
     below = clause.measure(seeds(a=[8.0, 8.1, 7.9]))
-    assert not below.holds and not below.undecided and "undecided" not in str(below)
+    assert not below.holds and below.contradicted and "undecided" not in str(below)
+    above = clause.measure(seeds(a=[9.9, 9.0, 4.0]))
+    assert above.mean < 0 < above.high and above.undecided
+    assert [found.sign for found in (clear, wide, below)] == ["✓", "≈", "✗"]
+
+
+CHANGES = {  # 90 % and 95 % intervals with t(0.95, 2) = 2.91999 and t(0.975, 2) = 4.30265
+    (0.1, 0.2, 0.3): "✓",  # 0.2 +- 0.17
+    (0.4, 0.8, 0.9): "≈",  # 0.7 +- 0.45 reaches beyond 1
+    (0.4, 0.7, 0.88): "≈",  # 0.66 +- 0.41 as well
+    (0.5, 0.7, 0.85): "✓",  # 0.68 +- 0.30 of 90 % does not, +- 0.44 of 95 % would
+    (1.1, 1.2, 1.3): "≈",  # 1.2 +- 0.25 is not wholly outside
+    (1.4, 1.5, 1.6): "✗",  # 1.5 +- 0.25
+    (-1.6, -1.5, -1.4): "✗",
+}
+
+
+@pytest.mark.parametrize(("values", "sign"), CHANGES.items())
+def test_a_change_is_little_where_two_one_sided_tests_say_so(values, sign):
+    clause = parse_clause("-1 < m.a - m.b < 1")
+    measured = clause.measure(seeds(a=[5 + v for v in values], b=[5.0] * 3))
+    assert measured.sign == sign and measured.margins == pytest.approx(values)
+    half = 2.91999 * statistics.stdev(values) / math.sqrt(3)
+    assert (measured.low, measured.high) == pytest.approx((measured.mean - half, measured.mean + half), rel=1e-4)
+    assert str(measured).startswith("m.a - m.b = ") and "needs between -1 and 1" in str(measured)
+    low, high = (ttest_1samp(values, end, alternative=side).pvalue for end, side in ((-1, "greater"), (1, "less")))
+    assert measured.holds == (max(low, high) < 0.05)
+
+
+def test_equal_values_change_nothing():
+    for values, sign in (([0.0] * 3, "✓"), ([2.0] * 3, "✗"), ([1.0] * 3, "≈")):
+        assert parse_clause("-1 < m.a < 1").measure(seeds(a=values)).sign == sign
+
+
+def test_unpaired_seeds_have_welchs_interval():
+    a, b = [10.0, 50.0, 90.0, 30.0], [9.0, 12.0, 11.0, 9.5]
+    values = [{"x.m": one, "y.m": other} for one, other in zip(a, b)]
+    clause = parse_clause("x.m > y.m")
+    measured = clause.measure(values, paired=False)
+    expected = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert (measured.low, measured.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    assert measured.decided_by == "seeds, unpaired"
+    paired = clause.measure(values)
+    assert paired.intervals == measured.intervals and paired.decided_by == "seeds"
+    assert (paired.low, paired.high) == pytest.approx(t_interval([x - y for x, y in zip(a, b)])[1:])
+    expected = ttest_ind(a, b, equal_var=False).confidence_interval(0.90)
+    little = parse_clause("-99 < x.m - y.m < 99").measure(values, paired=False)
+    assert (little.low, little.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_the_wider_of_the_intervals_over_seeds_and_over_images_decides():
+    values = [{"x.m": one, "y.m": 10.0} for one in (11.0, 12.0, 13.0)]  # 2 +- 2.5
+    narrow = [{"x.m": np.linspace(v["x.m"] - 0.1, v["x.m"] + 0.1, 101), "y.m": np.full(101, 10.0)} for v in values]
+    wide = [{"x.m": np.linspace(v["x.m"] - 9, v["x.m"] + 9, 101), "y.m": np.full(101, 10.0)} for v in values]
+    clause = parse_clause("max(x.m, y.m) - min(y.m, 99) > abs(-1)")
+    by_seed, by_image = clause.measure(values, redrawn=narrow), clause.measure(values, redrawn=wide)
+    assert by_seed.decided_by == "seeds" and by_image.decided_by == "test images"
+    assert (by_seed.low, by_seed.high) == pytest.approx(t_interval(by_seed.margins)[1:])
+    drawn = np.mean([np.maximum(v["x.m"], 10) - 11 for v in wide], axis=0)
+    assert (by_image.low, by_image.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_the_detectable_effect_is_seen_in_four_of_five_cases():
+    """Drawn with that mean and the spread of the seeds, so many intervals keep clear of zero."""
+    clause = parse_clause("m.a > 0")
+    spread = [-1.2, 0.1, 1.0, -0.4, 0.5]
+    effect = clause.measure(seeds(a=spread)).detectable
+    t = {"test": 2.77645, "power": 0.940965}  # of a table, 4 degrees of freedom
+    assert effect == pytest.approx(sum(t.values()) * statistics.stdev(spread) / math.sqrt(5), rel=1e-5)
+    drawn = np.random.default_rng(0).normal(effect, statistics.stdev(spread), (4000, 5))
+    seen = [t_interval(row)[1] > 0 for row in drawn]
+    assert 0.7 < np.mean(seen) < 0.85
+    assert clause.measure(seeds(a=[1.0])).detectable is None
 
 
 def test_strict_and_weak_comparisons_differ_at_zero():
@@ -145,7 +221,11 @@ def test_names_are_those_measured():
         "(m.a := 1) > 0",
         "m.a > 0 and m.b > 0",
         "not m.a > 0",
-        "0 < m.a < 1",
+        "0 < m.a > 1",
+        "0 < m.a <= 1",
+        "0 < m.a < m.b",
+        "0 < 1 < 2",
+        "0 < m.a < 1 < 2",
         "m.a != 0",
         "m.a is 0",
         "m.a in m.b",

@@ -27,10 +27,11 @@ def test_the_numbers_of_arguments_are_checked(call):
     assert parse_clause("max(m.a, 1, 2) + min(m.a, 1) > abs(m.a)").measure(seeds(5.0)).margins == (1.0,)
 
 
-@pytest.mark.parametrize(("comparison", "undecided"), [(">", False), (">=", True), ("<", False), ("<=", True)])
-def test_a_mean_margin_of_zero_is_undecided_for_weak_comparisons_alone(comparison, undecided):
-    measured = parse_clause(f"m.a {comparison} 4").measure(seeds(3.0, 4.0, 5.0))
-    assert measured.mean == 0 > measured.low and not measured.holds and measured.undecided == undecided
+@pytest.mark.parametrize("comparison", [">", ">=", "<", "<="])
+@pytest.mark.parametrize("shift", [-0.5, 0.0, 0.5])
+def test_an_interval_around_zero_decides_nothing(comparison, shift):
+    measured = parse_clause(f"m.a {comparison} 4").measure(seeds(3.0 + shift, 4.0 + shift, 5.0 + shift))
+    assert measured.low < 0 < measured.high and measured.undecided
 
 
 @pytest.mark.parametrize(("comparison", "holds"), [(">", False), (">=", True)])
@@ -41,13 +42,7 @@ def test_an_interval_that_begins_at_zero(comparison, holds):
         assert measured.low == measured.high == 0 and measured.holds == holds and not measured.undecided
 
 
-@pytest.mark.parametrize("comparison", [">", ">="])
-def test_a_mean_margin_a_little_below_zero_is_decided(comparison):
-    measured = parse_clause(f"m.a {comparison} 4").measure(seeds(2.5, 3.5, 4.5))
-    assert measured.low < measured.mean == -0.5 < 0 < measured.high and not measured.holds and not measured.undecided
-
-
-@pytest.mark.parametrize("text", ["m.a < m.b < 1", "m.a > m.b == m.c", "m.a > 0 > m.b > m.c"])
+@pytest.mark.parametrize("text", ["m.a > m.b > 1", "m.a > m.b == m.c", "m.a > 0 > m.b > m.c"])
 def test_a_second_comparison_is_not_passed_over(text):
     with pytest.raises(ConfigError, match="exactly one of"):
         parse_clause(text)

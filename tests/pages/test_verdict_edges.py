@@ -26,7 +26,7 @@ def test_only_the_papers_own_setting_is_said_to_be_missing(toy):
     verdict = judge(claim(elsewhere(path), elsewhere(path, "ours.fine_r1 > 0"), same(path)))
     assert verdict.verdict == "holds in direction"
     assert without_standing(verdict) == [
-        "also on toy (preset cpu, 3 seeds) (a smaller net): holds",
+        "also on toy (preset cpu, 3 seeds) (a smaller net): holds in direction",
         f"the paper's own setting is not run (`fglib train {path} --preset paper`)",
     ]
     assert verdict.reason.startswith("toy (preset cpu, 3 seeds) (a smaller net): ours.fine_r1 - base.fine_r1")
@@ -37,14 +37,14 @@ def test_where_the_papers_setting_decides_nothing_is_said_to_be_missing(toy):
     path = toy("paper", **CLEAR)
     verdict = judge(claim(elsewhere(path), same(path), same(path, "ours.fine_r1 > 90")))
     assert verdict.verdict == "reproduced"
-    assert without_standing(verdict) == ["also on toy (preset paper, 3 seeds): does not hold"]
+    assert without_standing(verdict) == ["also on toy (preset paper, 3 seeds): contradicted here"]
 
 
 def test_the_first_of_equal_evidence_decides(toy):
     path = toy("paper", **CLEAR)
     holds, fails = same(path), same(path, "ours.fine_r1 > 90")
     assert judge(claim(holds, fails)).verdict == "reproduced"
-    assert judge(claim(fails, holds)).verdict == "does not hold"
+    assert judge(claim(fails, holds)).verdict == "contradicted here"
 
 
 def test_what_is_furthest_is_named_where_nothing_has_enough_seeds(toy):
@@ -75,7 +75,7 @@ def test_a_claim_without_data_does_not_name_any():
 def test_a_finding_holds_only_where_something_is_measured():
     about = {"chapter": None, "same": True, "note": "", "command": "fglib claims", "hardware": "any"}
     nothing = Finding("toy", "paper", seeds=2, **about)
-    assert not nothing.holds and str(nothing) == "toy (preset paper, 2 seeds)"
+    assert nothing.verdict == "not run" and str(nothing) == "toy (preset paper, 2 seeds)"
     assert str(Finding("fglib.pages.rules.shares", None, seeds=None, **about)) == "fglib.pages.rules.shares"
 
 
@@ -84,7 +84,7 @@ def test_a_construction_is_named_by_its_function(monkeypatch):
     finding = examine(
         Evidence(compute="fglib.pages.claims:share", same=True, rule=("share == 0.5", "share > 0.4")), "here"
     )
-    assert finding.source == "fglib.pages.claims.share" and finding.holds and finding.seeds is None
+    assert finding.source == "fglib.pages.claims.share" and finding.verdict == "proved" and finding.seeds is None
     verdict = judge(claim(Evidence(compute="fglib.pages.claims:share", same=True, rule=("share == 0.5",))))
     assert verdict.reason == "fglib.pages.claims.share: share = 0.5, needs == 0.5"
 
