@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
+from fglib.config import ModelConfig
 from fglib.errors import check_known
 from fglib.lab.grid import Experiment, find_experiment
 from fglib.lab.places import book, root
@@ -136,9 +137,7 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
     rows = {
         "data": f"{config.data.name}: trained on {config.data.coarse}, tested on {config.data.fine}",
         "methods": ", ".join(label(v) for v in experiment.variants),
-        "network": f"small ResNet, width {m.width}, blocks {m.blocks}"
-        if m.backbone == "small_resnet"
-        else f"{m.backbone}, stem {m.stem}, weights {m.weights or 'from scratch'}",
+        "network": _network(m),
         "schedule": f"{t.epochs} epochs, batch {t.batch_size}, learning rate {t.lr} ({t.schedule}), "
         f"momentum {t.momentum}, weight decay {t.weight_decay}",
         "augmentation": ", ".join(f"{k} {v}" for k, v in vars(a).items() if v and k != "views" and v != (1.0, 1.0))
@@ -148,6 +147,15 @@ def experiment_summary(experiment: Results | Experiment | str, preset: str | Non
     if not METHODS[config.method.name].builds_trunk:
         del rows["network"]
     return pd.DataFrame({"setting": rows})
+
+
+def _network(model: ModelConfig) -> str:
+    """A trunk in words."""
+    if model.backbone == "small_resnet":
+        return f"small ResNet, width {model.width}, blocks {model.blocks}"
+    if model.backbone == "whitened":
+        return f"small network of width {model.width} behind a whitening layer, from scratch"
+    return f"{model.backbone}, stem {model.stem}, weights {model.weights or 'from scratch'}"
 
 
 def gallery(results: Results, variants: Sequence[str], most: int | None = None, part: int = -1) -> Markdown | None:

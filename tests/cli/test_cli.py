@@ -58,6 +58,7 @@ def test_doctor_examines_and_speaks_json(fglib):
         (("run", "11", "-p", "sed=1"), 2, "unknown parameter 'sed'.*did you mean 'seeds'"),
         (("run", "11", "--preset", "papre"), 2, "unknown preset 'papre'.*did you mean 'paper'"),
         (("claims", "graft"), 2, "did you mean 'grafit'"),
+        (("claims", "--verdict", "undecide"), 2, "unknown verdict 'undecide'.*did you mean 'undecided'"),
     ],
 )
 def test_mistakes_end_in_one_sentence(fglib, arguments, code, message):
@@ -67,6 +68,12 @@ def test_mistakes_end_in_one_sentence(fglib, arguments, code, message):
     last = err.strip().splitlines()[-1]
     assert got == code and re.search(message, last), (got, err)
     assert last.startswith("fglib: ")
+
+
+def test_claims_are_filtered_by_their_verdicts(fglib):
+    code, out, err = fglib("claims", "subtle", "--verdict", "not run", "--verdict", "proved")
+    found = [line[:20].strip() for line in out.splitlines() if not line.startswith(" ")]
+    assert code == 0 and set(found) == {"not run", "proved"}
 
 
 def test_names_of_users_cannot_move_the_cursor_or_forge_a_line(fglib, grid):
