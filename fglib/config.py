@@ -66,13 +66,14 @@ class AugmentConfig(Checked, section="augment"):
 
 @dataclass(frozen=True)
 class ModelConfig(Checked, section="model"):
-    """The trunk: `small_resnet` (width, blocks), `whitened` (width), or a ResNet, ResNeXt, RegNet or InceptionV3."""
+    """The trunk: `small_resnet` (width, blocks), `whitened` (width), `efficientnet_lite0`, `timm:<name>`, or one of
+    torchvision's ResNets, ResNeXts, RegNets and InceptionV3."""
 
     backbone: str = "resnet18"
     stem: Literal["224px", "32px"] = "224px"  # "32px": a 3x3 convolution of stride 1 and no max-pool
     width: Annotated[int, "[1, 4096]"] = 64
     blocks: tuple[Annotated[int, "[1, 100]"], ...] = (2, 2, 2)  # of each stage, the next of twice the width
-    weights: str | None = None  # a torchvision weight name, such as IMAGENET1K_V1
+    weights: str | None = None  # imagenet; of torchvision's networks a name such as IMAGENET1K_V1
     layer: str | None = None  # the layer whose output is the feature map, such as layer3 or Mixed_6e; None: the last
 
     def __post_init__(self) -> None:
@@ -103,7 +104,7 @@ class StartConfig:
 
 @dataclass(frozen=True)
 class TrainConfig(Checked, section="train"):
-    """Stochastic gradient descent and its schedule."""
+    """The optimizer, its schedule, and what of the trunk it trains."""
 
     epochs: Annotated[int, "[1, 1000000]"]
     batch_size: Annotated[int, "[2, 1000000]"]  # batch normalization needs two images
@@ -120,6 +121,11 @@ class TrainConfig(Checked, section="train"):
     precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = True
     compile: bool = False
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr_heads: Annotated[float, "(0, inf)"] = 1.0  # factor of the learning rate for all that is not the trunk
+    freeze: str | None = None  # the stage up to which the trunk keeps its weights, such as block4
+    # batch normalization keeps the statistics that it came with; None: where model.weights is imagenet
+    freeze_bn: bool | None = None
     # epochs between errors on training and test set, kept in the history; 0: never
     errors_every: Annotated[int, "[0, 1000000]"] = 0
 

@@ -27,6 +27,8 @@ from fglib.errors import ConfigError, TrainingError
 from fglib.inference import apply
 from fglib.machine import keep_freed_memory
 from fglib.methods import Batch, Method
+from fglib.models.freezing import freeze
+from fglib.models.photographs import IMAGENET
 from fglib.schedule import learning_rate
 from fglib.stops import held_back
 
@@ -69,7 +71,8 @@ def fit(
     train = train.to(device)
     coarse = train.labels(config.data.coarse).to(device)
     fine = train.labels(config.data.fine).to(device) if config.use_fine else None
-    optimizer = sgd(method, settings, device)
+    freeze_trunk(method, config)
+    optimizer = build_optimizer(method, settings, device)
     torch.manual_seed(config.seed)  # the draws of the augmentation
     progress = Progress()
     if checkpoint is not None and checkpoint.is_file():
@@ -123,6 +126,39 @@ def fit(
         if checkpoint is not None:
             save_checkpoint(checkpoint, identity, method, optimizer, progress)
     return progress, True
+
+
+def freeze_trunk(method: Method, config: RunConfig) -> None:
+    """Freeze what the configuration wants of a method's trunk, see `fglib.models.freezing`."""
+    norms = config.train.freeze_bn
+    norms = config.model.weights == IMAGENET if norms is None else norms
+    if norms or config.train.freeze:
+        freeze(method.trunk, config.train.freeze, norms)
+
+
+def build_optimizer(method: Method, settings: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    """The optimizer of the settings over a method's parameters, which lie on `device`."""
+    optimizer = (adamw if settings.optimizer == "adamw" else sgd)(method, settings, device)
+    if settings.lr_heads != 1:
+        of_trunk = set(map(id, method.trunk.parameters()))
+        for group in list(optimizer.param_groups):
+            heads = [p for p in group["params"] if id(p) not in of_trunk]
+            group["params"] = [p for p in group["params"] if id(p) in of_trunk]
+            rate = group.get("rate", 1.0) * settings.lr_heads
+            optimizer.add_param_group({**group, "params": heads, "rate": rate})
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+    return optimizer
+
+
+def adamw(method: Method, settings: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); its first moment decays by `momentum`."""
+    return torch.optim.AdamW(
+        method.parameter_groups(),
+        lr=settings.lr,
+        betas=(settings.momentum, 0.999),
+        weight_decay=settings.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
 
 
 def sgd(method: Method, settings: TrainConfig, device: torch.device) -> torch.optim.Optimizer:

@@ -25,7 +25,7 @@ from fglib.measure import Trained, classification_error
 from fglib.methods import METHODS, Batch
 from fglib.models import Upsampler, build_trunk
 from fglib.stops import SIGNALS, interrupt
-from fglib.train import fit
+from fglib.train import fit, freeze_trunk
 
 HERE = Path(__file__).parent
 
@@ -212,7 +212,7 @@ def test_a_killed_process_resumes_to_the_same_numbers(tmp_path):
         import torch; torch.set_num_threads({torch.get_num_threads()})
         from pathlib import Path
         from tiny import ready
-        from fglib.train import fit
+        from fglib.train import fit, freeze_trunk
         method, train, config = ready()
         slow = method.after_step
         method.after_step = lambda batch: time.sleep(0.5) or slow(batch)
@@ -282,6 +282,31 @@ def test_bf16_trains_and_keeps_the_weights_in_float32():
 
 
 # Errors that are taken while a training goes on
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_frozen_stage_keeps_every_bit_and_a_stop_changes_nothing(tmp_path, optimizer):
+    method, train, config = ready_for("base", epochs=4, freeze="layer1", freeze_bn=True, optimizer=optimizer, lr=0.01)
+    before = {name: value.clone() for name, value in method.trunk.state_dict().items()}
+    fit(method, train, config)
+    moved = {name for name, value in method.trunk.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and all(name.startswith("body.layer2") and "running" not in name for name in moved)
+    again, train, config = ready_for("base", epochs=4, freeze="layer1", freeze_bn=True, optimizer=optimizer, lr=0.01)
+    fit(again, train, config, checkpoint=tmp_path / "a.safetensors", deadline=time.monotonic())
+    again, train, config = ready_for("base", epochs=4, freeze="layer1", freeze_bn=True, optimizer=optimizer, lr=0.01)
+    fit(again, train, config, checkpoint=tmp_path / "a.safetensors")
+    assert torch.equal(weights(again), weights(method))
+
+
+@pytest.mark.parametrize(
+    ("weights", "said", "frozen"),
+    [("imagenet", None, True), ("imagenet", False, False), (None, None, False), (None, True, True)],
+)
+def test_statistics_are_frozen_where_weights_are_imagenets_unless_said_otherwise(weights, said, frozen):
+    method, _, config = ready_for("base", freeze_bn=said)
+    freeze_trunk(method, dataclasses.replace(config, model=dataclasses.replace(config.model, weights=weights)))
+    norms = [m for m in method.trunk.train().modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and all(norm.training != frozen for norm in norms)
 
 
 def test_errors_join_the_history_every_few_epochs():

@@ -31,11 +31,18 @@ LOOP = (
     ("fglib.methods.protocol", "Task"),
 )
 # What builds a backbone of this name; torchvision's networks share one place, and its version is in every record.
+PHOTOGRAPHS = (
+    ("fglib.models.photographs", "photograph_body"),
+    ("fglib.models.freezing", "freeze"),
+    ("fglib.train", "build_optimizer"),
+)
 BODIES = {
-    "small_resnet": ("fglib.models.backbones", "small_resnet"),
-    "whitened": ("fglib.models.whitened", "WhitenedTrunk"),
+    "small_resnet": (("fglib.models.backbones", "small_resnet"),),
+    "whitened": (("fglib.models.whitened", "WhitenedTrunk"),),
+    "efficientnet_lite0": PHOTOGRAPHS,
+    "timm": PHOTOGRAPHS,  # as in timm:resnet18
 }
-TORCHVISION = ("fglib.models.backbones", "_torchvision_body")
+TORCHVISION = (("fglib.models.backbones", "_torchvision_body"),)
 SHOWN = (["label"], ["colour"])  # attributes of a method that only name it on pages
 UNREAD = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")  # fields of the syntax tree
 
@@ -54,7 +61,8 @@ def code_fingerprint(*trained: tuple[str, str]) -> str:
     for method, backbone in trained:
         check_known("method", method, classes)
         file, name = classes[method]
-        roots += [(f"fglib.methods.{file}", name), BODIES.get(backbone, TORCHVISION)]
+        roots += [(f"fglib.methods.{file}", name)]
+        roots += BODIES.get(backbone.split(":")[0], TORCHVISION)
     return _digest(roots)
 
 

@@ -1,4 +1,4 @@
-"""The trunks that a configuration names: a small ResNet, a whitened network, and torchvision's.
+"""The trunks that a configuration names: a small ResNet, a whitened network, torchvision's, and those for photographs.
 
 torchvision is imported where it builds something: that takes as long as importing torch.
 """
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fglib.config import ModelConfig
 from fglib.errors import ConfigError, check_known, unknown
+from fglib.models.photographs import LITE0, is_photographs, photograph_body
 from fglib.models.trunk import Trunk
 from fglib.models.whitened import WhitenedTrunk
 
@@ -26,6 +27,7 @@ def build_trunk(config: ModelConfig) -> Trunk:
 
     `small_resnet` is a basic-block ResNet for small images with `width` channels in its first stage, doubled
     in each further one, `whitened` the network of that file, with stages of half, two and two times `width` channels.
+    `efficientnet_lite0` and `timm:<name>` are those of `photographs`, with the weights `imagenet` or none.
     Every other name is a torchvision ResNet, ResNeXt, Wide ResNet, RegNet or inception_v3; the stem "32px" (a 3x3
     convolution of stride 1, no max-pool) suits small images. `weights` loads torchvision's. `layer` ends the network
     early: the output of the layer of that name is the feature map.
@@ -38,6 +40,15 @@ def build_trunk(config: ModelConfig) -> Trunk:
                 f"model.layer is {config.layer!r}, but the whitened network cannot end early; leave it out"
             )
         return WhitenedTrunk((config.width // 2, 2 * config.width, 2 * config.width))
+    if is_photographs(config.backbone):
+        body, dim, *statistics = photograph_body(config.backbone, config.weights)
+        if config.layer is not None:
+            if not isinstance(body, nn.Sequential):
+                raise ConfigError(
+                    f"model.layer is {config.layer!r}, but {config.backbone} cannot end early; leave it out"
+                )
+            body, dim = _up_to(config.layer, body)
+        return Trunk(body, dim, *statistics)
     if config.backbone == "small_resnet":
         body, dim = small_resnet(config.width, config.blocks)
     else:
@@ -82,7 +93,7 @@ def _torchvision_body(config: ModelConfig) -> tuple[nn.Module, int]:
     families = ("resnet", "resnext", "wide_resnet", "regnet", "inception")
     known = [n for n in tv.list_models(module=tv) if n.startswith(families)]
     if config.backbone not in known:
-        raise unknown("backbone", config.backbone, [*known, *OURS])
+        raise unknown("backbone", config.backbone, [*known, *OURS, LITE0])
     # said outright, because torchvision warns that the default of its InceptionV3 will change
     options = {"init_weights": not config.weights} if config.backbone == "inception_v3" else {}
     network = tv.get_model(config.backbone, weights=None, **options)
