@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from fglib.errors import ConfigError, FglibError, check_known
-from fglib.models.weights import read_weights
 
 LITE0, PREFIX = "efficientnet_lite0", "timm:"
 IMAGENET = "imagenet"  # the name of the weights that come with a network
@@ -98,6 +97,8 @@ def _staged(network: nn.Module) -> nn.Sequential:
 
 def _lite0_weights() -> dict[str, Tensor]:
     """The tensors of the package's file, without importing the package."""
+    from fglib.models.weights import read_weights  # imports torchvision
+
     package = find_spec(PACKAGE)
     if package is None or package.origin is None:
         raise ConfigError(
