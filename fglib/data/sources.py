@@ -22,7 +22,7 @@ def load(
     """A named data set.
 
     root: the folder that data sets lie in, see `data_root`; size: side of the images in pixels, by default the
-    set's own; download: fetch it if it is missing and torchvision can; options: see the set's reader.
+    set's own; download: fetch it if it is missing and can be had without a login; options: see the set's reader.
     Raises ConfigError for names and options that do not exist, DataError for data that is missing or damaged.
     """
     source = find_source(name)
@@ -36,7 +36,7 @@ def load(
     else:
         root = data_root(root)
         if not _places(source, root):
-            if not (download and source.fetch):
+            if not (download and (source.fetch or source.archives)):
                 places = ", ".join(source.places)
                 raise DataError(f"data set '{name}' is not under {root} (looked for {places}); to get it: {source.how}")
             _download(name, source, root)
@@ -110,11 +110,12 @@ def fits(value: object, kind: type | UnionType) -> bool:
 def _download(name: str, source: Source, root: Path) -> None:
     from torchvision import datasets
 
-    kind, arguments = source.fetch
     folder = str(root / source.into)
     try:
-        for address in source.tables:  # first: the images are the last and largest to come
+        for address in source.archives:  # first: the images are the last and largest to come
             datasets.utils.download_and_extract_archive(address, folder)
-        getattr(datasets, kind)(folder, download=True, **arguments)
+        if source.fetch:
+            kind, arguments = source.fetch
+            getattr(datasets, kind)(folder, download=True, **arguments)
     except (OSError, RuntimeError) as error:
         raise DataError(f"could not download '{name}' into {root} ({error}); otherwise: {source.how}") from error

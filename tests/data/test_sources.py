@@ -18,6 +18,7 @@ STORED = (
     "inaturalist2017",
     "inaturalist2018",
     "inaturalist2019",
+    "grocery",
     "flowers102",
     "cars",
     "food101",
@@ -140,6 +141,16 @@ def test_a_download_is_read_when_it_has_come(tmp_path, monkeypatch, write_image)
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR100", fetch)
     assert len(load("cifar100", tmp_path, download=True).train) == 1
+
+
+def test_a_set_that_torchvision_does_not_know_comes_as_an_archive(tmp_path, monkeypatch):
+    import torchvision
+
+    calls = []
+    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", lambda *call: calls.append(call))
+    with pytest.raises(DataError, match="classes.csv is missing"):  # nothing was unpacked here
+        load("grocery", tmp_path, download=True)
+    assert calls == [(SOURCES["grocery"].archives[0], str(tmp_path))]
 
 
 def test_tables_that_torchvision_leaves_out_come_before_its_images(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ class Source:
     places: where it may lie below the data root, any one of them; none if it comes with the package.
     fetch: torchvision's class that downloads it and the arguments for it.
     into: the folder below the data root that it downloads into, if not the root itself.
-    tables: addresses of archives with labels that torchvision's class leaves out.
+    archives: addresses of those that torchvision's class leaves out, or of all there is where there is no class.
     """
 
     reader: str
@@ -37,7 +37,7 @@ class Source:
     places: tuple[str, ...] = ()
     fetch: tuple[str, dict] | None = None
     into: str = ""
-    tables: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
 
     @cached_property
     def read(self) -> Callable:
