@@ -52,6 +52,8 @@ class AugmentConfig(Checked, section="augment"):
     translate: Annotated[float, "[0, 1]"] = 0.0  # fraction of the side
     scale: tuple[Zoom, Zoom] = (1.0, 1.0)  # smallest and largest
     resized_crop: tuple[Part, Part] | None = None  # smallest and largest part of the area that is kept
+    # pixels of the square that it is resized to; None: the image's own, which is what is measured with
+    size: Annotated[int, "[1, 10000]"] | None = None
     # number of operations and their magnitude
     randaugment: tuple[Annotated[int, "[1, 15]"], Annotated[float, "(0, 30)"]] | None = None
     erasing: Annotated[float, "[0, 1]"] = 0.0  # probability that a random rectangle becomes black
@@ -62,6 +64,12 @@ class AugmentConfig(Checked, section="augment"):
             ends = getattr(self, name)
             if ends is not None and ends[0] > ends[1]:
                 raise self.refused(name, "the smallest and the largest, in this order")
+        if self.size and not self.resized_crop:
+            raise self.refused("size", "null without augment.resized_crop, which gives views their size")
+
+    def size_of_views(self, own: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the views of images of their own size."""
+        return (self.size, self.size) if self.size else own
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def test_build_names_the_bad_key(change, message):
         ("augment", {"views": 0}),
         ("augment", {"views": 10**30}),
         ("augment", {"pad_crop": -1}),
+        ("augment", {"size": 16}),
         ("model", {"width": 0}),
         ("model", {"width": 10**9}),
         ("model", {"blocks": []}),
@@ -92,6 +93,8 @@ def test_build_names_the_bad_key(change, message):
         ("train", {"warmup_epochs": math.inf}),
         ("train", {"precision": "fp16"}),
         ("train", {"errors_every": -1}),
+        ("train", {"optimizer": "adam"}),
+        ("train", {"lr_heads": 0.0}),
     ],
 )
 def test_values_out_of_range_are_named(section, values):

@@ -53,7 +53,7 @@ def load_views(
     larger one image by image in the workers, by seed, epoch and index (see `stream`).
     """
     if images.resident:
-        augment = Augment(config.augment, images.image_size)
+        augment = Augment(config.augment, config.augment.size_of_views(images.image_size))
         for index, pixels in load_batches(images, batches, device):
             yield index, augment(pixels)
         return

@@ -33,7 +33,7 @@ class RandomViews(Dataset):
 
     def __init__(self, images: FileImages | Tensor, config: AugmentConfig, seed: int, epoch: int) -> None:
         self.images, self.views, self.seed, self.epoch = images, config.views, seed, epoch
-        self.steps = _steps(config, tuple(images.shape[-2:]))
+        self.steps = _steps(config, config.size_of_views(tuple(images.shape[-2:])))
 
     def __len__(self) -> int:
         return len(self.images)

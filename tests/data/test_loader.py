@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import CONFIG, dataset
 
+from fglib.config import AugmentConfig
 from fglib.data.augment import Augment
 from fglib.data.folder import read_folder
 from fglib.data.loader import epoch_batches, in_order, load_batches, load_views
@@ -83,3 +84,16 @@ def test_training_runs_on_both(tmp_path, write_image, resident):
     config = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, epochs=2, batch_size=4))
     progress, finished = fit(start(config, data), training_view(config, data), config)
     assert finished and len(progress.history) == 2
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_views_can_be_smaller_than_the_images_that_are_measured(tmp_path, write_image, resident):
+    for i in range(4):
+        write_image(tmp_path / f"train/{'ab'[i % 2]}/{i}.png", color=(60 * i, 90, 0), size=(24, 24))
+    images = read_folder(tmp_path, "train", ["class"], 20, resident=resident)
+    augment = AugmentConfig(views=2, resized_crop=(0.3, 1.0), size=12)
+    config = dataclasses.replace(CONFIG, augment=augment)
+    ((index, views),) = load_views(images, in_order(4, 4), torch.device("cpu"), config, 0, workers=0)
+    assert views.shape == (2, 4, 3, 12, 12) and images.image_size == (20, 20)
+    red = images.pixels(index)[:, 0].float().mean((1, 2)) / 255
+    torch.testing.assert_close(views[:, :, 0].mean((0, 2, 3)), red, rtol=0, atol=0.01)  # each image is of one colour
