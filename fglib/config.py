@@ -134,6 +134,8 @@ class TrainConfig(Checked, section="train"):
     freeze: str | None = None  # the stage up to which the trunk keeps its weights, such as block4
     # batch normalization keeps the statistics that it came with; None: where model.weights is imagenet
     freeze_bn: bool | None = None
+    # views of an image that are taken through the frozen stages once and kept on disk; 0: images are read in every step
+    cache_views: Annotated[int, "[0, 1000]"] = 0
     # epochs between errors on training and test set, kept in the history; 0: never
     errors_every: Annotated[int, "[0, 1000000]"] = 0
 
@@ -141,6 +143,8 @@ class TrainConfig(Checked, section="train"):
         super().__post_init__()
         if self.nesterov and not self.momentum:
             raise self.refused("momentum", "above 0 where train.nesterov is true")
+        if self.cache_views and self.freeze is None:
+            raise self.refused("cache_views", "0 without train.freeze, which names the stages that are computed once")
         if any(later <= earlier for earlier, later in pairwise(self.milestones)):
             raise self.refused("milestones", "epochs in ascending order")
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fglib.activations import Activations
 from fglib.autocast import PRECISIONS, choose
 from fglib.checkpoint import Progress, load_checkpoint, save_checkpoint
 from fglib.config import RunConfig, TrainConfig
@@ -29,6 +30,7 @@ from fglib.machine import keep_freed_memory
 from fglib.methods import Batch, Method
 from fglib.models.freezing import freeze
 from fglib.models.photographs import IMAGENET
+from fglib.models.trunk import Trunk
 from fglib.schedule import learning_rate
 from fglib.stops import held_back
 
@@ -71,7 +73,7 @@ def fit(
     train = train.to(device)
     coarse = train.labels(config.data.coarse).to(device)
     fine = train.labels(config.data.fine).to(device) if config.use_fine else None
-    freeze_trunk(method, config)
+    activations = freeze_trunks(method, train, config, label)
     optimizer = build_optimizer(method, settings, device)
     torch.manual_seed(config.seed)  # the draws of the augmentation
     progress = Progress()
@@ -96,7 +98,12 @@ def fit(
             if epoch == epochs:
                 return progress, False
             batches = epoch_batches(len(train), settings.batch_size, config.seed, epoch)
-            for index, views in load_views(train, batches[progress.step % steps :], device, config, epoch):
+            ahead = batches[progress.step % steps :]
+            for index, views in (
+                activations.epoch(ahead, device, config.seed, epoch)
+                if activations
+                else load_views(train, ahead, device, config, epoch)
+            ):
                 fine_labels = None if fine is None else fine[index]
                 done = progress.step / (steps * settings.epochs)
                 batch = Batch(views, coarse[index], index, fine_labels, done)
@@ -128,12 +135,25 @@ def fit(
     return progress, True
 
 
-def freeze_trunk(method: Method, config: RunConfig) -> None:
-    """Freeze what the configuration wants of a method's trunk, see `fglib.models.freezing`."""
-    norms = config.train.freeze_bn
-    norms = config.model.weights == IMAGENET if norms is None else norms
-    if norms or config.train.freeze:
-        freeze(method.trunk, config.train.freeze, norms)
+def freeze_trunks(method: Method, train: ImageSet, config: RunConfig, label: str = "") -> Activations | None:
+    """Freeze what the configuration wants of a method's trunk, and of the copies that a method may keep of it.
+
+    Returns what stands in place of images where the configuration wants activations of the frozen stages to be cached.
+    """
+    settings = config.train
+    norms = config.model.weights == IMAGENET if settings.freeze_bn is None else settings.freeze_bn
+    if not norms and settings.freeze is None:
+        return None
+    trunks = [module for module in method.modules() if isinstance(module, Trunk)] or [method.trunk]
+    for trunk in trunks:
+        freeze(trunk, settings.freeze, norms)
+    if not settings.cache_views:
+        return None
+    if method.needs_pixels:
+        raise ConfigError(f"method '{config.method.name}' looks at the pixels of its views: set train.cache_views to 0")
+    activations = Activations(method.trunk, settings.freeze, train, config.augment, settings.cache_views)
+    activations.fill(label).serve(*trunks)
+    return activations
 
 
 def build_optimizer(method: Method, settings: TrainConfig, device: torch.device) -> torch.optim.Optimizer:

@@ -25,7 +25,7 @@ from fglib.measure import Trained, classification_error
 from fglib.methods import METHODS, Batch
 from fglib.models import Upsampler, build_trunk
 from fglib.stops import SIGNALS, interrupt
-from fglib.train import fit, freeze_trunk
+from fglib.train import fit, freeze_trunks
 
 HERE = Path(__file__).parent
 
@@ -212,7 +212,7 @@ def test_a_killed_process_resumes_to_the_same_numbers(tmp_path):
         import torch; torch.set_num_threads({torch.get_num_threads()})
         from pathlib import Path
         from tiny import ready
-        from fglib.train import fit, freeze_trunk
+        from fglib.train import fit, freeze_trunks
         method, train, config = ready()
         slow = method.after_step
         method.after_step = lambda batch: time.sleep(0.5) or slow(batch)
@@ -303,8 +303,8 @@ def test_a_frozen_stage_keeps_every_bit_and_a_stop_changes_nothing(tmp_path, opt
     [("imagenet", None, True), ("imagenet", False, False), (None, None, False), (None, True, True)],
 )
 def test_statistics_are_frozen_where_weights_are_imagenets_unless_said_otherwise(weights, said, frozen):
-    method, _, config = ready_for("base", freeze_bn=said)
-    freeze_trunk(method, dataclasses.replace(config, model=dataclasses.replace(config.model, weights=weights)))
+    method, train, config = ready_for("base", freeze_bn=said)
+    freeze_trunks(method, train, dataclasses.replace(config, model=dataclasses.replace(config.model, weights=weights)))
     norms = [m for m in method.trunk.train().modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert norms and all(norm.training != frozen for norm in norms)
 

@@ -43,7 +43,7 @@ BODIES = {
     "timm": PHOTOGRAPHS,  # as in timm:resnet18
 }
 TORCHVISION = (("fglib.models.backbones", "_torchvision_body"),)
-SHOWN = (["label"], ["colour"])  # attributes of a method that only name it on pages
+SHOWN = (["label"], ["colour"], ["needs_pixels"])  # attributes of a method that decide no number
 UNREAD = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")  # fields of the syntax tree
 
 Place = tuple[str, str]  # a module and a name in it

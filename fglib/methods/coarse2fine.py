@@ -130,6 +130,7 @@ class WSDAN(BAP):
 
     label = "WS-DAN"
     colour = "#009E73"
+    needs_pixels = True
 
     def __init__(self, trunk: Trunk, task: Task, crop: float = 0.5, drop: float = 0.5, **bap_options) -> None:
         super().__init__(trunk, task, **bap_options)
@@ -165,6 +166,7 @@ class Coarse2Fine(BAP):
 
     label = "Coarse2Fine"
     colour = "#D55E00"
+    needs_pixels = True
 
     def __init__(
         self,

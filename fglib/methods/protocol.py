@@ -78,6 +78,7 @@ class Method(nn.Module):
     label = ""  # how tables and figures name it
     colour = ""  # how they draw it
     needs_fine = False  # trains on the fine labels
+    needs_pixels = False  # looks at the pixels of views besides what the trunk makes of them
     builds_trunk = True  # stands on the network that the configuration's `model` describes
 
     def __init__(self, trunk: nn.Module) -> None:
