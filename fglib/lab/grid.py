@@ -12,7 +12,8 @@ from fglib.errors import ConfigError, check_known, shortened
 from fglib.lab.places import experiment_path
 from fglib.storage import user_path
 
-PRESETS = ("smoke", "cpu", "paper")
+PRESETS = ("smoke", "cpu", "photos", "paper")
+COUNTED = ("paper", "photos", "cpu")  # whose records count, the best first; smoke only proves that the code runs
 SECTIONS = ("data", "method", "train", "model", "augment", "measure")  # of a configuration, as presets have them
 # names that Windows keeps for devices, whatever their ending
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}

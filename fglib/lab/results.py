@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fglib.errors import ConfigError, unknown
-from fglib.lab.grid import Experiment, find_experiment
+from fglib.lab.grid import COUNTED, Experiment, find_experiment
 from fglib.lab.plan import Plan, plans
 from fglib.lab.records import Run
 from fglib.lab.workers import train_plans
@@ -48,7 +48,7 @@ class Results:
     @property
     def command(self) -> str:
         """The command that trains what is missing (the paper's preset where nothing is recorded)."""
-        preset = self.preset or ("paper" if "paper" in self.experiment.presets else "cpu")
+        preset = self.preset or next((p for p in COUNTED if p in self.experiment.presets), "cpu")
         return f"fglib train {self.experiment.name} --preset {preset}"
 
 
@@ -59,14 +59,11 @@ def values(runs: Sequence[Run], metric: str) -> np.ndarray:
 
 
 def recorded(experiment: str | Experiment, variants: Sequence[str] | None = None) -> Results:
-    """Records of the best preset there is: paper before cpu, complete (a run of every variant) before partial.
-
-    Smoke records never count: they only prove that the code runs.
-    """
+    """Records of the best preset of COUNTED that has any, complete ones (a run of every variant) before partial."""
     experiment = find_experiment(experiment)
     found = [
         _collect(experiment, preset, plans(experiment, preset, variants=variants))
-        for preset in ("paper", "cpu")
+        for preset in COUNTED
         if preset in experiment.presets
     ]
     wanted = len(variants or experiment.variants)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fglib import lab
 from fglib.errors import ConfigError, RecordError, check_known, shortened
-from fglib.lab.grid import Experiment, load_experiment
+from fglib.lab.grid import COUNTED, Experiment, load_experiment
 from fglib.lab.places import experiment_path
 from fglib.lab.records import not_current
 from fglib.pages.redrawn import redraw
@@ -40,7 +40,7 @@ class Evidence:
     proof: bool = False  # of a theorem; a construction is one anyway
     vacuous: str = ""  # a clause under which a proof says nothing, as of a bound below chance
     experiment: str | None = None
-    preset: str | None = None  # None: paper where it has enough seeds, else cpu
+    preset: str | None = None  # None: the first of COUNTED that has enough seeds
     derive: str | None = None  # module:function of the runs {variant: run} of a seed: further numbers, variant.metric
     compute: str | None = None  # module:function that returns a mapping of numbers
     arguments: dict = field(default_factory=dict)  # of the function of `derive` or `compute`
@@ -172,7 +172,7 @@ def _function(key: str, named: str, arguments: dict, where: str, *first: object)
 
 
 def _recorded(evidence: Evidence, clauses: Clauses, where: str) -> Finding:
-    """The finding in the given preset, else in the better one of paper and cpu that has enough seeds."""
+    """The finding in the given preset, else in the first of COUNTED that has enough seeds."""
     experiment = load_experiment(experiment_path(evidence.experiment))
     for clause in clauses.all:
         place = f"{where}, clause '{clause.text}'"
@@ -180,9 +180,9 @@ def _recorded(evidence: Evidence, clauses: Clauses, where: str) -> Finding:
             if "." not in name:
                 raise ConfigError(f"{place}: an experiment's numbers are named variant.metric, not '{name}'")
             check_known("variant", name.split(".")[0], experiment.variants, place)
-    presets = [evidence.preset] if evidence.preset else [p for p in ("paper", "cpu") if p in experiment.presets]
+    presets = [evidence.preset] if evidence.preset else [p for p in COUNTED if p in experiment.presets]
     if not presets:
-        lacking = f"experiment {evidence.experiment} has neither preset 'paper' nor 'cpu'"
+        lacking = f"experiment {evidence.experiment} has none of the presets {', '.join(COUNTED)}"
         raise ConfigError(f"{where}: {lacking}; name the preset that counts")
     findings = [_in_preset(evidence, experiment, preset, clauses, where) for preset in presets]
     return next((f for f in findings if f.measured), max(findings, key=lambda f: f.seeds))

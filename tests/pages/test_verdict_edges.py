@@ -148,5 +148,5 @@ def test_verdicts_hold_no_number_that_json_lacks(toy):
 def test_an_experiment_with_neither_preset_is_named(toy, tmp_path):
     path = toy()
     (tmp_path / "toy.yml").write_text(yaml.safe_dump(TOY | {"presets": {"smoke": TOY["presets"]["cpu"]}}))
-    with pytest.raises(ConfigError, match="claim patterns.toy: experiment .*toy.yml has neither preset"):
+    with pytest.raises(ConfigError, match="claim patterns.toy: experiment .*toy.yml has none of the presets"):
         judge(claim(elsewhere(path, GAIN, preset=None)))
