@@ -153,7 +153,8 @@ def readme_block(verdicts: list[Verdict]) -> str:
     for v in verdicts:
         if v.command:
             verdict = f"{v.verdict} ({v.evidence.source})" if v.evidence else v.verdict
-            measured = "; ".join(f"`{m}`" for m in v.measured[:2]) or f"hardware: {v.hardware}"
+            decisive = v.evidence.decisive[:2] if v.evidence else ()
+            measured = "; ".join(f"`{m}`" for m in decisive) or f"hardware: {v.hardware}"
             cells = (f"{v.where}: {v.says}", verdict, measured, f"`{v.command}`")
             rows.append(f"| {' | '.join(map(_cell, cells))} |")
     rest = sum(v.command is None for v in verdicts)
