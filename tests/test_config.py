@@ -152,7 +152,9 @@ def test_merge_replaces_a_section_that_changes_its_name():
 def test_experiments_of_the_book_resolve_and_hide_the_fine_labels(path):
     experiment = load_experiment(path)
     # an experiment on sets too large for a laptop may have the paper's preset alone
-    assert set(experiment.presets) == {"paper"} or len({"smoke", "cpu", "photos", "paper"} & set(experiment.presets)) > 1
+    assert (
+        set(experiment.presets) == {"paper"} or len({"smoke", "cpu", "photos", "paper"} & set(experiment.presets)) > 1
+    )
     # or all of the experiment is about recognizing the finest classes, which its common part then says
     levels = experiment.common.get("data", {})
     about_fine = bool(levels) and levels["coarse"] == levels["fine"]
