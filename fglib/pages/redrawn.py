@@ -26,11 +26,12 @@ def redraw(
 ) -> list[dict[str, np.ndarray]]:
     """Numbers (draws,) by `variant.metric` for each seed, of the same drawn classes in all runs.
 
-    Empty where a name is no mean over queries, where a run has not kept its queries, and where runs were tested on
-    different images.
+    Of the names those that are means over queries. Empty where there are none, where a run has not kept its queries,
+    and where runs were tested on different images.
     """
     wanted = [run for run in runs if run.plan.seed in by_seed]
-    if not wanted or any(name.split(".")[1] not in OF_QUERIES for name in names):
+    names = {name for name in names if name.split(".")[1] in OF_QUERIES}
+    if not wanted or not names:
         return []
     if not all("queries" in run.measured for run in wanted):
         return []

@@ -102,9 +102,10 @@ class Clause:
         """Evaluate per seed; `values` holds one mapping of names to numbers per seed.
 
         paired: whether variants of one seed belong together; otherwise Welch's interval decides.
-        redrawn: the same with arrays (draws,) instead of numbers, as measured on test images that are drawn anew. Where
-            the interval over these is the wider one, it decides.
+        redrawn: the same with arrays (draws,) instead of numbers, as measured on test images that are drawn anew; it
+            counts where it has all names of the clause. Where the interval over these is the wider one, it decides.
         """
+        redrawn = redrawn if all(set(self.names) <= of_seed.keys() for of_seed in redrawn) else ()
         margins = tuple(self._margin(v) for v in values)
         mean = math.fsum(margins) / len(margins)
         if self.comparisons == ("==",):

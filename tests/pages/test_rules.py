@@ -123,6 +123,13 @@ def test_the_wider_of_the_intervals_over_seeds_and_over_images_decides():
     assert (by_image.low, by_image.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
 
 
+def test_images_count_for_a_clause_only_where_all_its_numbers_were_redrawn():
+    values = [{"x.m": one, "y.m": 10.0} for one in (11.0, 12.0, 13.0)]
+    redrawn = [{"x.m": np.linspace(v["x.m"] - 9, v["x.m"] + 9, 101)} for v in values]
+    assert parse_clause("x.m > 3").measure(values, redrawn=redrawn).decided_by == "test images"
+    assert parse_clause("x.m > y.m").measure(values, redrawn=redrawn).decided_by == "seeds"
+
+
 def test_the_detectable_effect_is_seen_in_four_of_five_cases():
     """Drawn with that mean and the spread of the seeds, so many intervals keep clear of zero."""
     clause = parse_clause("m.a > 0")
